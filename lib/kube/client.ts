@@ -46,14 +46,16 @@ export interface KubeStreamRequest {
  */
 export interface KubeClient {
   /**
-   * Sends `request` and returns the decoded JSON of the answer.
+   * Sends `request` and returns the decoded JSON of the answer (undefined if that is empty). A retry may find that an
+   * earlier attempt was carried out although its answer was lost: a `POST` may then meet its own object as 409.
    *
    * @throws {KubeStatusError} if the API server refuses it (after the allowed attempts).
    * @throws {KubeConnectionError} if no answer came: refused, reset, timed out (after the allowed attempts).
    */
   request<T>(request: KubeRequest): Promise<T>;
   /**
-   * Opens a stream of bytes. Sent once, never retried, always with `Accept-Encoding: identity` (see docs/adr).
+   * Opens a stream of bytes. Sent once (twice if the first is refused with 401), always with `Accept-Encoding: identity`.
+   * The stream ends as the server ends it, and fails with the signal's reason or with a {@linkcode KubeConnectionError}.
    *
    * @throws {KubeStatusError} {KubeConnectionError} as {@linkcode request}.
    */

@@ -2,34 +2,52 @@
 export interface ClusterConfig {
   /** Base URL, such as `https://127.0.0.1:6443`, without a trailing slash; may have a path. */
   readonly server: string;
-  /** PEM of the CA certificates to trust; the system's if absent. */
+  /**
+   * PEM of the CA certificates to trust. Deno's `fetch` trusts its default roots besides them; a process that is to trust
+   * these only is started with `DENO_TLS_CA_STORE=system` and `SSL_CERT_FILE=<this file>`.
+   */
   readonly caCertificates?: string;
   /** Client certificate and key, PEM. */
-  readonly clientCertificate?: { readonly certificate: string; readonly key: string };
-  /**
-   * Credentials, asked for before each request (a token file is re-read when it changes, an exec plugin runs again when its
-   * credential has expired). `force` says that the last one was refused with 401.
-   */
-  readonly credentials?: (options: { force: boolean }) => Promise<Credentials>;
+  readonly clientCertificate?: ClientCertificate;
+  /** Asked for before each request. Its client certificate comes before {@linkcode clientCertificate}. */
+  readonly credentials?: CredentialSource;
   /** HTTP or SOCKS5 proxy URL. */
   readonly proxyUrl?: string;
   /** Name to verify the server's certificate against, and SNI. Served over `node:https`. */
   readonly tlsServerName?: string;
   /** Skips the verification of the server's certificate. Served over `node:https`. */
   readonly insecureSkipTlsVerify?: boolean;
-  /** `Impersonate-*` headers. */
-  readonly impersonate?: Readonly<Record<string, string>>;
+  /** `Impersonate-*` headers as name and value; a name may come more than once (one header line for each group). */
+  readonly impersonate?: readonly (readonly [name: string, value: string])[];
   /** The namespace of the context, or of the pod. */
   readonly namespace?: string;
+  /** Deadline in milliseconds of an attempt whose request names none. */
+  readonly requestTimeoutMs?: number;
 }
 
 /** What a request is authenticated with. */
 export interface Credentials {
   /** Value of the `Authorization` header, such as `Bearer …`. Never logged. */
   readonly authorization?: string;
-  /** Client certificate and key, PEM, as exec plugins return them. */
-  readonly clientCertificate?: { readonly certificate: string; readonly key: string };
+  /** Client certificate and key, as exec plugins return them or as they are read from files. */
+  readonly clientCertificate?: ClientCertificate;
 }
+
+/** A certificate chain and its private key, both PEM. */
+export interface ClientCertificate {
+  readonly certificate: string;
+  /** Never logged. */
+  readonly key: string;
+}
+
+/**
+ * Gives the credentials of the moment: a token file is read again from time to time, an exec plugin runs again when its
+ * credential has expired. As long as nothing has changed it returns the same object. `force` says that the last one was
+ * refused with 401.
+ *
+ * @throws {ClusterConfigError} if there are none.
+ */
+export type CredentialSource = (options: { readonly force: boolean }) => Promise<Credentials>;
 
 /** A configuration that cannot be used. The message is one line for the user; it never holds a secret. */
 export class ClusterConfigError extends Error {

@@ -37,3 +37,50 @@ export class KubeConnectionError extends Error {
 export function isStatus(error: unknown, code: number): error is KubeStatusError {
   return error instanceof KubeStatusError && error.status.code === code;
 }
+
+/** Characters of an answer that is no `Status` that its message quotes. */
+const QUOTED_BODY = 200;
+
+/**
+ * The `Status` in the body of a refusal. Proxies and load balancers refuse too, in HTML or plain text: that gets a message
+ * that quotes how it starts. Pure.
+ *
+ * @param retryAfterSeconds of the `Retry-After` header; it comes before the one in the body.
+ */
+export function readStatus(code: number, body: string, retryAfterSeconds?: number): KubeStatus {
+  let status: unknown;
+  try {
+    status = JSON.parse(body);
+  } catch {
+    // Not JSON.
+  }
+  if (!isStatusObject(status)) {
+    const text = body.slice(0, 4 * QUOTED_BODY).replace(/[\s\p{C}]+/gu, " ").trim().slice(0, QUOTED_BODY);
+    return {
+      code,
+      reason: "",
+      message: `The server answered with HTTP status ${code}${text === "" ? "" : `: ${text}`}`,
+      ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+    };
+  }
+  const seconds = retryAfterSeconds ?? status.details?.retryAfterSeconds;
+  return {
+    code,
+    reason: typeof status.reason === "string" ? status.reason : "",
+    message: typeof status.message === "string" && status.message !== ""
+      ? status.message
+      : `The API server answered with HTTP status ${code}`,
+    ...(typeof seconds === "number" ? { retryAfterSeconds: seconds } : {}),
+  };
+}
+
+/** What is read of a `metav1.Status`. */
+interface StatusObject {
+  readonly message?: unknown;
+  readonly reason?: unknown;
+  readonly details?: { readonly retryAfterSeconds?: unknown } | null;
+}
+
+function isStatusObject(value: unknown): value is StatusObject {
+  return typeof value === "object" && value !== null && "kind" in value && value.kind === "Status";
+}

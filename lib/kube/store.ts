@@ -7,8 +7,11 @@ export interface Change<T> {
 
 /** Where one list-and-watch (a {@link Reflector}) puts what it sees. */
 export interface StoreWriter<T> {
-  /** A complete list: what it lacks is removed. Readers never see half of it. */
-  replace(items: readonly T[]): void;
+  /**
+   * A complete list: what it lacks is removed. Readers never see half of it. Of the keys in `unreadable`, which exist but could
+   * not be read, the store keeps what it holds: losing an object because it cannot be read would undo what it asks for.
+   */
+  replace(items: readonly T[], unreadable?: ReadonlySet<string>): void;
   upsert(item: T): void;
   remove(key: string): void;
 }
@@ -54,19 +57,21 @@ export class Store<T> {
       if (change !== undefined) this.#onChange(change);
     };
     return {
-      replace: (items) => {
-        const gone = part.items;
+      replace: (items, unreadable) => {
+        const held = part.items;
+        const next = new Map(items.map((item) => [this.#keyOf(item), item]));
         const changes: Change<T>[] = [];
-        part.items = new Map();
-        for (const item of items) {
-          const key = this.#keyOf(item);
-          const before = gone.get(key);
-          gone.delete(key);
-          part.items.set(key, item);
-          if (before === undefined) changes.push({ key, after: item });
-          else if (!this.#same(before, item)) changes.push({ key, before, after: item });
+        for (const [key, after] of next) {
+          const before = held.get(key);
+          if (before === undefined) changes.push({ key, after });
+          else if (!this.#same(before, after)) changes.push({ key, before, after });
         }
-        for (const [key, before] of gone) changes.push({ key, before });
+        for (const [key, before] of held) {
+          if (next.has(key)) continue;
+          if (unreadable?.has(key)) next.set(key, before);
+          else changes.push({ key, before });
+        }
+        part.items = next;
         part.synced = true;
         changes.forEach(report);
       },

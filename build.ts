@@ -1,0 +1,34 @@
+/**
+ * Builds the operator into `dist/`: `trust-manager.js`, one script with all it needs, which tests and benchmarks start, and
+ * (with the argument `compile`) `trust-manager`, one binary with the permissions compiled in.
+ */
+
+/**
+ * The permissions of the operator, and no more. Network and files stay open, because their values are flags of the user (the
+ * API server, ports, the default package); the chart narrows them with a read-only root and a NetworkPolicy.
+ */
+export const PERMISSIONS: readonly string[] = [
+  "--no-prompt",
+  "--allow-net",
+  "--allow-read",
+  "--allow-env=KUBECONFIG,HOME,KUBERNETES_SERVICE_HOST,KUBERNETES_SERVICE_PORT",
+  // Libraries ask for debugging variables of their own; to them all others are not set.
+  "--ignore-env",
+  "--allow-sys=hostname",
+];
+
+/** The script that {@linkcode PERMISSIONS} are for. */
+export const SCRIPT = new URL("./dist/trust-manager.js", import.meta.url).pathname;
+
+async function deno(...args: string[]): Promise<void> {
+  const cwd = new URL(".", import.meta.url).pathname;
+  const { code } = await new Deno.Command(Deno.execPath(), { args, cwd }).spawn().status;
+  if (code !== 0) throw new Error(`Failed: deno ${args[0]} ended with exit code ${code}`);
+}
+
+if (import.meta.main) {
+  await deno("bundle", "--quiet", "--platform=deno", "--output=dist/trust-manager.js", "main.ts");
+  if (Deno.args.includes("compile")) {
+    await deno("compile", ...PERMISSIONS, "--output=dist/trust-manager", "main.ts");
+  }
+}

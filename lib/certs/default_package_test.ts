@@ -1,0 +1,63 @@
+import assert from "node:assert/strict";
+import { checkDefaultPackagePath, DefaultPackageError, parseDefaultPackage } from "./default_package.ts";
+
+const file = (name: string) => Deno.readTextFileSync(new URL(`testdata/${name}.pem`, import.meta.url));
+const plain = file("plain");
+const text = (fields: Record<string, unknown>) =>
+  JSON.stringify({ name: "debian", version: "1.0", bundle: plain, ...fields });
+
+Deno.test("a package has certificates and an identity", () => {
+  const { certificates, ...rest } = parseDefaultPackage(text({ bundle: "", later: { field: [1] } }));
+  assert.deepEqual(certificates, []);
+  assert.deepEqual(rest, {
+    name: "debian",
+    version: "1.0",
+    id: "debian-1.0-e3b0c44298fc1c14", // SHA-256 of nothing
+    warnings: ["Default package holds no certificates"],
+  });
+  assert.equal(parseDefaultPackage(text({})).certificates.length, 1);
+  assert.deepEqual(parseDefaultPackage(text({})).warnings, []);
+});
+
+Deno.test("what is skipped is worth a warning", () => {
+  const bundle = file("ec_acc") + plain + "-----BEGIN CERTIFICATE-----\n";
+  assert.deepEqual(parseDefaultPackage(text({ bundle })).warnings, [
+    "Default package has PEM blocks that are not complete, which are skipped: 1",
+    "Default package has a certificate with a negative serial number, which is skipped: " +
+    "88497f01602f3154246ae28c4d5aef10f1d87ebb76626f4ae0b7f95ba7968799",
+  ]);
+});
+
+const refused: [string, string, string][] = [
+  ["no JSON", "-----BEGIN PRIVATE KEY-----", "Default package is not valid JSON"],
+  ["trailing text", text({}) + "x", `Default package is not valid JSON at position ${text({}).length}`],
+  ["nothing", "", "Default package is not valid JSON"],
+  ["a list", "[]", "Default package is not a JSON object"],
+  ["null", "null", "Default package is not a JSON object"],
+  ["no name", text({ name: undefined }), "Default package has no name"],
+  ["an empty name", text({ name: "" }), "Default package has no name"],
+  ["no version", text({ version: null }), "Default package has no version"],
+  ["a number as version", text({ version: 1 }), "Default package has a version that is not a string"],
+  [
+    "a private key",
+    text({ bundle: "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----" }),
+    "Default package has a bad bundle: invalid PEM block in bundle: " +
+    "only CERTIFICATE blocks are permitted but found 'PRIVATE KEY'",
+  ],
+];
+
+for (const [name, json, message] of refused) {
+  Deno.test(`a package that cannot be used: ${name}`, () => {
+    assert.throws(() => parseDefaultPackage(json), (error) => {
+      assert.ok(error instanceof DefaultPackageError);
+      assert.ok(error.message.startsWith(message), error.message);
+      assert.ok(!error.message.includes("BEGIN"), "quotes the text");
+      return true;
+    });
+  });
+}
+
+Deno.test("a package's file ends in .json", () => {
+  checkDefaultPackagePath("/packages/a.json");
+  assert.throws(() => checkDefaultPackagePath("/packages/a.pem"), DefaultPackageError);
+});

@@ -1,0 +1,72 @@
+import type { Certificate } from "./certificate.ts";
+
+/** Which certificates a pool leaves out. */
+export interface PoolOptions {
+  /** Leaves out certificates whose `notAfter` is before this time (milliseconds since the Unix epoch). */
+  readonly filterExpiredAt?: number;
+  /** Leaves out certificates that are not of a CA. */
+  readonly filterNonCa?: boolean;
+}
+
+/** A certificate that a pool left out. */
+export interface DroppedCertificate {
+  readonly certificate: Certificate;
+  readonly reason: "expired" | "not a CA";
+}
+
+/** A set of certificates. */
+export interface CertificatePool {
+  /** Each once, ascending by SHA-256. */
+  readonly certificates: readonly Certificate[];
+  /** Each once, ascending by SHA-256. */
+  readonly dropped: readonly DroppedCertificate[];
+}
+
+/**
+ * Puts the certificates of several sources into one pool, in one order whatever that of the sources.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * assert.deepEqual(poolOf([[], []], { filterNonCa: true }), { certificates: [], dropped: [] });
+ * ```
+ */
+export function poolOf(sources: Iterable<Iterable<Certificate>>, options: PoolOptions): CertificatePool {
+  const bySha256 = new Map<string, Certificate>();
+  for (const source of sources) {
+    for (const certificate of source) {
+      if (!bySha256.has(certificate.sha256)) bySha256.set(certificate.sha256, certificate);
+    }
+  }
+  const certificates: Certificate[] = [];
+  const dropped: DroppedCertificate[] = [];
+  for (const certificate of [...bySha256.values()].sort(bySha256Ascending)) {
+    const reason = dropReason(certificate, options);
+    if (reason === undefined) certificates.push(certificate);
+    else dropped.push({ certificate, reason });
+  }
+  return { certificates, dropped };
+}
+
+function dropReason(
+  certificate: Certificate,
+  options: PoolOptions,
+): DroppedCertificate["reason"] | undefined {
+  const { filterExpiredAt, filterNonCa } = options;
+  if (filterExpiredAt !== undefined && certificate.notAfter < filterExpiredAt) return "expired";
+  return filterNonCa === true && !certificate.isCa ? "not a CA" : undefined;
+}
+
+/** Lower-case hex digits compare as the bytes do. */
+function bySha256Ascending(a: Certificate, b: Certificate): number {
+  return a.sha256 < b.sha256 ? -1 : a.sha256 > b.sha256 ? 1 : 0;
+}
+
+/** When the first of them expires, in milliseconds since the Unix epoch; undefined if there are none. */
+export function earliestNotAfter(certificates: Iterable<Certificate>): number | undefined {
+  let earliest: number | undefined;
+  for (const { notAfter } of certificates) {
+    if (earliest === undefined || notAfter < earliest) earliest = notAfter;
+  }
+  return earliest;
+}

@@ -1,0 +1,196 @@
+import { type Bundle, BUNDLE_LABEL, BUNDLES_PATH, type TargetKind } from "./api/bundle.ts";
+import type { Clock } from "./clock.ts";
+import type { KubeClient } from "./kube/client.ts";
+import type { ConfigMap, KubeObject, ObjectMeta, Secret } from "./kube/objects.ts";
+import { Reflector } from "./kube/reflector.ts";
+import { SharedConnection } from "./kube/shared_connection.ts";
+import { type Change, Store } from "./kube/store.ts";
+import type { Logger } from "./log.ts";
+import { type BundleRecord, readBundle } from "./records/bundle_record.ts";
+import { type NamespaceRecord, readNamespace, sameNamespace } from "./records/namespace_record.ts";
+import {
+  readConfigMapSource,
+  readSecretSource,
+  sameSource,
+  type SourceRecord,
+} from "./records/source_record.ts";
+import { readTarget, type TargetRecord, targetStoreKey } from "./records/target_record.ts";
+
+/** Watches that share one connection: well below the number of streams that API servers allow (100 by RFC 9113's advice, often more). */
+const WATCHES_PER_CONNECTION = 50;
+
+/** Who is told of changes. Called after the store holds the change. */
+export interface ViewListener {
+  onBundle(change: Change<BundleRecord>): void;
+  onNamespace(change: Change<NamespaceRecord>): void;
+  onSource(kind: TargetKind, change: Change<SourceRecord>): void;
+  onTarget(kind: TargetKind, change: Change<TargetRecord>): void;
+}
+
+/** What is watched, and how. */
+export interface ClusterViewOptions {
+  /** Makes a client with a connection of its own. */
+  readonly connect: () => KubeClient;
+  readonly trustNamespace: string;
+  /** Empty means all. */
+  readonly targetNamespaces: readonly string[];
+  readonly secretTargetsEnabled: boolean;
+  readonly listener: ViewListener;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  /** For tests: how long a watch may be silent, in milliseconds. */
+  readonly idleTimeoutMs?: number;
+}
+
+/** What of a collection is watched. */
+interface WatchScope {
+  readonly metadataOnly?: boolean;
+  readonly labelSelector?: string;
+  readonly keyOf?: (metadata: ObjectMeta) => string;
+}
+
+/**
+ * All that the operator knows of the cluster: Bundles; namespaces and targets, of which only metadata is read; and the sources in
+ * the trust namespace, of which only certificates are kept.
+ */
+export class ClusterView {
+  readonly bundles: Store<BundleRecord>;
+  readonly namespaces: Store<NamespaceRecord>;
+  /** Objects in the trust namespace, by name. */
+  readonly sources: Readonly<Record<TargetKind, Store<SourceRecord>>>;
+  /** Objects with the bundle label, by `namespace/name`. Secrets only if Secret targets are enabled. */
+  readonly targets: Readonly<{ ConfigMap: Store<TargetRecord>; Secret?: Store<TargetRecord> }>;
+  /** Resolves when every store has had a complete list. */
+  readonly synced: Promise<void>;
+  readonly #setSynced: () => void;
+  readonly #reflectors: { run(signal: AbortSignal): Promise<void> }[] = [];
+  readonly #connections: SharedConnection[] = [];
+  readonly #options: ClusterViewOptions;
+
+  constructor(options: ClusterViewOptions) {
+    this.#options = options;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.synced = promise;
+    this.#setSynced = resolve;
+    const { listener, trustNamespace, targetNamespaces, secretTargetsEnabled } = options;
+    const sameVersion = (a: { resourceVersion: string }, b: { resourceVersion: string }) =>
+      a.resourceVersion === b.resourceVersion;
+
+    this.bundles = new Store<BundleRecord>({
+      keyOf: ({ name }) => name,
+      same: sameVersion,
+      onChange: (change) => listener.onBundle(change),
+    });
+    this.#watch("bundles", BUNDLES_PATH, this.bundles, (object: Bundle) => readBundle(object));
+
+    this.namespaces = new Store<NamespaceRecord>({
+      keyOf: ({ name }) => name,
+      same: sameNamespace,
+      onChange: (change) => listener.onNamespace(change),
+    });
+    this.#watch("namespaces", "/api/v1/namespaces", this.namespaces, readNamespace, { metadataOnly: true });
+
+    const sourceStore = (kind: TargetKind) =>
+      new Store<SourceRecord>({
+        keyOf: ({ name }) => name,
+        same: sameSource,
+        onChange: (change) => listener.onSource(kind, change),
+      });
+    this.sources = { ConfigMap: sourceStore("ConfigMap"), Secret: sourceStore("Secret") };
+    const byName = { keyOf: ({ name }: ObjectMeta) => name };
+    const trusted = `/api/v1/namespaces/${encodeURIComponent(trustNamespace)}`;
+    this.#watch(
+      "source configmaps",
+      `${trusted}/configmaps`,
+      this.sources.ConfigMap,
+      (object: ConfigMap) => readConfigMapSource(object),
+      byName,
+    );
+    this.#watch(
+      "source secrets",
+      `${trusted}/secrets`,
+      this.sources.Secret,
+      (object: Secret) => readSecretSource(object),
+      byName,
+    );
+
+    const targetStore = (kind: TargetKind) => {
+      const resource = kind === "ConfigMap" ? "configmaps" : "secrets";
+      const store = new Store<TargetRecord>({
+        keyOf: ({ namespace, name }) => targetStoreKey(namespace, name),
+        // Every state is told, so that own writes are recognised by their resourceVersion.
+        same: sameVersion,
+        onChange: (change) => listener.onTarget(kind, change),
+      });
+      const places = targetNamespaces.map((namespace) => `/namespaces/${encodeURIComponent(namespace)}`);
+      for (const place of places.length > 0 ? places : [""]) {
+        this.#watch(
+          `target ${resource}`,
+          `/api/v1${place}/${resource}`,
+          store,
+          (object) => readTarget(kind, object),
+          {
+            metadataOnly: true,
+            labelSelector: BUNDLE_LABEL,
+          },
+        );
+      }
+      return store;
+    };
+    this.targets = {
+      ConfigMap: targetStore("ConfigMap"),
+      ...(secretTargetsEnabled ? { Secret: targetStore("Secret") } : {}),
+    };
+  }
+
+  /** Keeps the stores right until `signal` aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all(this.#reflectors.map((reflector) => reflector.run(signal)));
+    for (const { client } of this.#connections) client.close();
+  }
+
+  /** Whether every store has had a complete list. */
+  get isSynced(): boolean {
+    const { bundles, namespaces, sources, targets } = this;
+    return [bundles, namespaces, sources.ConfigMap, sources.Secret, targets.ConfigMap, targets.Secret]
+      .every((store) => store?.synced ?? true);
+  }
+
+  #watch<O extends KubeObject, T>(
+    name: string,
+    path: string,
+    store: Store<T>,
+    convert: (object: O) => T,
+    scope: WatchScope = {},
+  ): void {
+    const { connect, clock, random, log, idleTimeoutMs } = this.#options;
+    if (this.#reflectors.length % WATCHES_PER_CONNECTION === 0) {
+      this.#connections.push(new SharedConnection(connect()));
+    }
+    const connection = this.#connections.at(-1) ?? new SharedConnection(connect());
+    const writer = store.writer();
+    this.#reflectors.push(
+      new Reflector({
+        connection,
+        name,
+        path,
+        metadataOnly: scope.metadataOnly ?? false,
+        ...(scope.labelSelector === undefined ? {} : { labelSelector: scope.labelSelector }),
+        ...(scope.keyOf === undefined ? {} : { keyOf: scope.keyOf }),
+        convert,
+        writer: {
+          ...writer,
+          replace: (items, unreadable) => {
+            writer.replace(items, unreadable);
+            if (this.isSynced) this.#setSynced();
+          },
+        },
+        clock,
+        random,
+        log,
+        ...(idleTimeoutMs === undefined ? {} : { idleTimeoutMs }),
+      }),
+    );
+  }
+}

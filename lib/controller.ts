@@ -1,0 +1,636 @@
+import type { TargetKind } from "./api/bundle.ts";
+import { NotLeadingError, WriteError, type Writer } from "./apply.ts";
+import { subjectOf } from "./certs/subject.ts";
+import type { CancelTimer, Clock } from "./clock.ts";
+import type { ClusterView } from "./cluster_view.ts";
+import { decide } from "./decide.ts";
+import { isStatus } from "./kube/errors.ts";
+import type { EventInput } from "./kube/event_recorder.ts";
+import type { Change } from "./kube/store.ts";
+import type { Logger } from "./log.ts";
+import type { BundleFigures, Metrics } from "./metrics.ts";
+import { OwnWrites } from "./own_writes.ts";
+import { KeyedQueue } from "./queue.ts";
+import { RepairLimiter } from "./repair_limiter.ts";
+import type { BundleRecord } from "./records/bundle_record.ts";
+import type { NamespaceRecord } from "./records/namespace_record.ts";
+import type { SourceRecord } from "./records/source_record.ts";
+import { type TargetRecord, targetStoreKey } from "./records/target_record.ts";
+import { type KeyStoreEncoder, type Resolution, resolve, type TargetContent } from "./resolve.ts";
+import type { DefaultCas, PoolFilters } from "./sources.ts";
+import { conditionDiffers, foldStatus, statusBody, statusDiffers, type TargetFailure } from "./status.ts";
+import { bundlesOfTarget, changesBundle, concernsSource } from "./triggers.ts";
+
+/** How many targets are written at once: the API server gains nothing from more (measured). */
+const TARGET_CONCURRENCY = 8;
+
+/** Attempts of one write that fail for a passing reason before the Bundle's status says so. */
+const QUIET_ATTEMPTS = 3;
+
+/** Work that runs longer than this, in milliseconds, is taken as stuck: the process is not live any more. */
+const STUCK_MS = 300_000;
+
+/** A Bundle is looked at again at least this often, in milliseconds, while it waits for a certificate to expire: clocks jump. */
+const LONGEST_SLEEP_MS = 3_600_000;
+
+/** What the controller works with. */
+export interface ControllerOptions {
+  readonly view: ClusterView;
+  readonly writer: Writer;
+  /** Takes an event about a Bundle; never fails. */
+  readonly recordEvent: (event: EventInput) => void;
+  readonly defaultCas: DefaultCas | undefined;
+  readonly filters: PoolFilters;
+  readonly secretTargetsEnabled: boolean;
+  readonly trustNamespace: string;
+  /** Empty means all. */
+  readonly targetNamespaces: readonly string[];
+  /** Loads the key-store encoder; called only when a Bundle asks for key stores. */
+  readonly loadKeyStoreEncoder: () => Promise<KeyStoreEncoder>;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+/** What is known of a Bundle beside its record in the store: the last pass over it, and what became of its targets. */
+interface BundleState {
+  /** As it was at the last pass. */
+  bundle: BundleRecord;
+  resolution: Resolution;
+  /** The last pass that found no problem: its version is used again if nothing has changed since. */
+  lastGood: { readonly bundle: BundleRecord; readonly resolution: Resolution & { ok: true } } | undefined;
+  /** Targets, by key, that have yet to be written or cleaned for this resolution. */
+  readonly pending: Set<string>;
+  /** Targets, by key, that could not be written, and are tried again. */
+  readonly failures: Map<string, TargetFailure & { readonly hash: string }>;
+  cancelWake: CancelTimer | undefined;
+  /** The status last written, and the resourceVersion it was written over: the watch takes a while to show it. */
+  written: { readonly status: string; readonly over: string } | undefined;
+  /** How many targets are wanted; undefined if it is to be counted anew. */
+  wanted: number | undefined;
+  /** When all targets were last found right, in milliseconds since the Unix epoch. */
+  lastSuccess: number | undefined;
+}
+
+/** Which target; the parts are DNS names, so the key can be taken apart again. */
+interface TargetId {
+  readonly kind: TargetKind;
+  readonly namespace: string;
+  readonly name: string;
+  readonly bundle: string;
+}
+
+/**
+ * Wires the stages together: changes in the stores trigger passes over Bundles; a pass resolves what targets must hold and marks
+ * those that differ; each target is then written on its own, with what is the latest version at that moment; and what became of
+ * all of them is folded into the Bundle's status.
+ */
+export class Controller {
+  readonly #options: ControllerOptions;
+  readonly #states = new Map<string, BundleState>();
+  readonly #ownWrites: OwnWrites;
+  readonly #repairs: RepairLimiter;
+  readonly #bundles: KeyedQueue;
+  readonly #targets: KeyedQueue;
+  readonly #statuses: KeyedQueue;
+  #started = false;
+  #cancelRecheck: CancelTimer | undefined;
+
+  constructor(options: ControllerOptions) {
+    this.#options = options;
+    this.#ownWrites = new OwnWrites(options.clock);
+    this.#repairs = new RepairLimiter(options.clock);
+    const { clock, random, metrics, log } = options;
+    const queue = (
+      name: string,
+      concurrency: number,
+      run: (key: string, signal: AbortSignal) => Promise<void>,
+      backoff: { baseBackoffMs: number; maxBackoffMs: number },
+    ) =>
+      new KeyedQueue({
+        ...backoff,
+        clock,
+        random,
+        concurrency,
+        slowAfterMs: 1_000,
+        maxInFlight: concurrency * 8,
+        observer: metrics.queue(name),
+        minimumPauseMs: (error) => error instanceof WriteError ? error.retryAfterMs : 0,
+        onError: (key, error, retryInMs) => {
+          if (error instanceof NotLeadingError) return;
+          log.error("Work failed and will be tried again", error, {
+            queue: name,
+            key,
+            retryInMs: Math.round(retryInMs),
+          });
+        },
+        run: async (key, signal) => {
+          const start = clock.monotonic();
+          let result: "success" | "error" = "error";
+          try {
+            await run(key, signal);
+            result = "success";
+          } finally {
+            metrics.reconciled(name, result, (clock.monotonic() - start) / 1000);
+          }
+        },
+      });
+    this.#bundles = queue("bundles", 1, (key) => this.#passBundle(key), {
+      baseBackoffMs: 1_000,
+      maxBackoffMs: 900_000,
+    });
+    this.#targets = queue("targets", TARGET_CONCURRENCY, (key, signal) => this.#passTarget(key, signal), {
+      baseBackoffMs: 500,
+      maxBackoffMs: 300_000,
+    });
+    this.#statuses = queue("statuses", 4, (key, signal) => this.#passStatus(key, signal), {
+      baseBackoffMs: 500,
+      maxBackoffMs: 300_000,
+    });
+  }
+
+  /** Begins to write. To be called once, when all stores have synced and this replica leads. */
+  start(): void {
+    this.#started = true;
+    for (const { name } of this.#options.view.bundles.values()) this.#bundles.add(name);
+  }
+
+  /** Ends all work: what runs gets `graceMs` milliseconds, what waits is given up. */
+  async stop(graceMs: number): Promise<void> {
+    this.#started = false;
+    for (const state of this.#states.values()) state.cancelWake?.();
+    this.#cancelRecheck?.();
+    await Promise.all([this.#bundles, this.#targets, this.#statuses].map((queue) => queue.stop(graceMs)));
+  }
+
+  /** Whether work goes on: false when some of it has been running for so long that it must be stuck. */
+  get live(): boolean {
+    return [this.#bundles, this.#targets, this.#statuses].every((queue) => queue.oldestRunMs() < STUCK_MS);
+  }
+
+  /** State of each Bundle, for metrics. */
+  *figures(): IterableIterator<readonly [bundle: string, figures: BundleFigures]> {
+    for (const [name, state] of this.#states) {
+      const { resolution, failures, pending, lastSuccess } = state;
+      const wanted = state.wanted ??= this.#countWanted(state);
+      yield [name, {
+        certificates: resolution.ok ? resolution.version.pool.length : 0,
+        earliestExpiry: resolution.ok ? resolution.version.earliestExpiry : undefined,
+        inSync: Math.max(0, wanted - failures.size - pending.size),
+        failed: failures.size,
+        pending: pending.size,
+        lastSuccess,
+      }];
+    }
+  }
+
+  // Triggers
+
+  /** A Bundle was written, changed or deleted. */
+  onBundle(change: Change<BundleRecord>): void {
+    if (!this.#started) return;
+    if (changesBundle(change)) this.#bundles.add(change.key);
+    else this.#statuses.add(change.key);
+  }
+
+  /** A ConfigMap or Secret in the trust namespace changed. */
+  onSource(kind: TargetKind, change: Change<SourceRecord>): void {
+    if (!this.#started) return;
+    for (const bundle of this.#options.view.bundles.values()) {
+      if (concernsSource(bundle, kind, change)) this.#bundles.add(bundle.name);
+    }
+  }
+
+  /** A namespace came, changed or went: at most one target of each kind and Bundle is concerned, so no Bundle pass is needed. */
+  onNamespace({ key: namespace }: Change<NamespaceRecord>): void {
+    if (!this.#started) return;
+    for (const state of this.#states.values()) {
+      state.wanted = undefined;
+      for (const kind of this.#kinds()) this.#check(state, kind, namespace, state.bundle.name, "urgent");
+    }
+  }
+
+  /** An object that carries, or carried, our label changed. */
+  onTarget(kind: TargetKind, { key, before, after }: Change<TargetRecord>): void {
+    if (!this.#started) return;
+    this.#ownWrites.shown(`${kind}/${key}`, after?.resourceVersion);
+    const object = after ?? before;
+    if (object === undefined) return;
+    for (const name of bundlesOfTarget({ ...(before && { before }), ...(after && { after }) })) {
+      const state = this.#states.get(name);
+      if (state !== undefined) this.#check(state, kind, object.namespace, object.name, "repair");
+    }
+  }
+
+  // Bundles
+
+  /** One pass over a Bundle: resolves it, and marks the targets that may have to be written. */
+  async #passBundle(name: string): Promise<void> {
+    const { view, log, clock } = this.#options;
+    const bundle = view.bundles.get(name);
+    const former = this.#states.get(name);
+    if (
+      bundle === undefined || bundle.deleting || (former !== undefined && former.bundle.uid !== bundle.uid)
+    ) {
+      this.#forget(name);
+    }
+    // The garbage collector removes the targets of a Bundle that is gone or going.
+    if (bundle === undefined || bundle.deleting) return;
+
+    const encodeKeyStores = bundle.target.additionalFormats === undefined
+      ? undefined
+      : await this.#options.loadKeyStoreEncoder();
+    const previous = this.#states.get(name);
+    const resolution = resolve(bundle, {
+      view: {
+        trustNamespace: this.#options.trustNamespace,
+        get: (kind, object) => view.sources[kind].get(object),
+        list: (kind) => view.sources[kind].values(),
+        defaultCas: this.#options.defaultCas,
+      },
+      filters: this.#options.filters,
+      secretTargetsEnabled: this.#options.secretTargetsEnabled,
+      now: clock.now(),
+      ...(encodeKeyStores && { encodeKeyStores }),
+      ...(previous?.lastGood && { previous: previous.lastGood }),
+    });
+    const state: BundleState = previous ?? {
+      bundle,
+      resolution,
+      lastGood: undefined,
+      pending: new Set(),
+      failures: new Map(),
+      cancelWake: undefined,
+      written: undefined,
+      wanted: undefined,
+      lastSuccess: undefined,
+    };
+    state.bundle = bundle;
+    state.resolution = resolution;
+    state.wanted = undefined;
+    if (resolution.ok) {
+      this.#reportPool(state.lastGood?.resolution, bundle, resolution);
+      state.lastGood = { bundle, resolution };
+    }
+    this.#states.set(name, state);
+    this.#scheduleWake(state);
+    this.#mark(state);
+    log.info("Resolved Bundle", { bundle: name, ok: resolution.ok, pendingTargets: state.pending.size }, 2);
+    this.#afterOutcome(state);
+    if (!resolution.ok && resolution.problem.retry) throw new Error(resolution.problem.message);
+  }
+
+  /** Drops all that is known of a Bundle, and what waits for it. */
+  #forget(name: string): void {
+    const state = this.#states.get(name);
+    if (state === undefined) return;
+    state.cancelWake?.();
+    for (const key of [...state.pending, ...state.failures.keys()]) this.#targets.forget(key);
+    this.#statuses.forget(name);
+    this.#states.delete(name);
+  }
+
+  /** Says what a pool leaves out, and which certificates it has lost since the last pass: those are not trusted any more. */
+  #reportPool(
+    last: Resolution & { ok: true } | undefined,
+    bundle: BundleRecord,
+    resolution: Resolution & { ok: true },
+  ): void {
+    const { log, metrics, recordEvent } = this.#options;
+    if (last?.version === resolution.version) return;
+    for (const { message, fields } of resolution.notices) {
+      log.info(message, { bundle: bundle.name, ...fields });
+    }
+    if (last === undefined) return;
+    const kept = new Set(resolution.version.pool.map(({ sha256 }) => sha256));
+    const lost = last.version.pool.filter(({ sha256 }) => !kept.has(sha256));
+    if (lost.length === 0) return;
+    metrics.certificatesRemoved(bundle.name, lost.length);
+    const names = lost.map((certificate) => `${subjectOf(certificate)} (SHA-256 ${certificate.sha256})`);
+    names.forEach((certificate) =>
+      log.info("Certificate is not in the Bundle any more", { bundle: bundle.name, certificate })
+    );
+    recordEvent({
+      type: "Normal",
+      reason: "CertificatesRemoved",
+      action: "Resolved",
+      note: `${lost.length} certificates are not in the Bundle any more: ${names.join("; ")}`,
+      regarding: regarding(bundle),
+    });
+  }
+
+  /** With the filter for expired certificates, a pool changes at a point in time, which no event tells. */
+  #scheduleWake(state: BundleState): void {
+    state.cancelWake?.();
+    state.cancelWake = undefined;
+    if (!this.#options.filters.expired || !state.resolution.ok) return;
+    const { clock } = this.#options;
+    // A certificate is expired after its notAfter, not at it.
+    const wait = state.resolution.version.earliestExpiry + 1 - clock.now();
+    state.cancelWake = clock.setTimer(
+      Math.max(1, Math.min(wait, LONGEST_SLEEP_MS)),
+      () => this.#bundles.add(state.bundle.name),
+    );
+  }
+
+  /** Marks the targets of a Bundle that may differ from what is wanted. */
+  #mark(state: BundleState): void {
+    const { bundle, resolution } = state;
+    const former = new Set([...state.pending, ...state.failures.keys()]);
+    const concerned = (key: string, kind: TargetKind, namespace: string, name: string) => {
+      former.delete(key);
+      this.#check(state, kind, namespace, name, "bulk");
+    };
+    if (resolution.ok) {
+      const { view } = this.#options;
+      for (const { kind } of resolution.version.contents) {
+        for (const { name: namespace } of view.namespaces.values()) {
+          concerned(targetKey(kind, namespace, bundle.name, bundle.name), kind, namespace, bundle.name);
+        }
+      }
+      for (const kind of this.#kinds()) {
+        for (const target of view.targets[kind]?.values() ?? []) {
+          if (target.bundle !== bundle.name) continue;
+          concerned(
+            targetKey(kind, target.namespace, target.name, bundle.name),
+            kind,
+            target.namespace,
+            target.name,
+          );
+        }
+      }
+    }
+    // What is left was wanted before and is not any more, or must wait for the sources to be right again.
+    for (const key of former) this.#settle(state, key);
+  }
+
+  /**
+   * Compares one target with what is wanted, and queues it if they differ.
+   *
+   * @param cause `bulk` of a pass over the Bundle, `urgent` of one namespace, `repair` if somebody changed the target.
+   */
+  #check(
+    state: BundleState,
+    kind: TargetKind,
+    namespace: string,
+    name: string,
+    cause: "bulk" | "urgent" | "repair",
+  ): void {
+    if (!state.resolution.ok) return;
+    const key = targetKey(kind, namespace, name, state.bundle.name);
+    const wanted = this.#wanted(state, kind, namespace, name);
+    if (decide(wanted, this.#observed(kind, namespace, name), state.bundle) === "keep") {
+      if (state.pending.has(key) || state.failures.has(key)) {
+        this.#settle(state, key);
+        this.#afterOutcome(state);
+      }
+      return;
+    }
+    // What failed for this same content waits for its own pause, however many events come.
+    if (wanted !== undefined && state.failures.get(key)?.hash === wanted.hash) return;
+    const isRepair = cause === "repair" && !state.pending.has(key);
+    state.failures.delete(key);
+    state.pending.add(key);
+    if (!isRepair) return this.#targets.add(key, cause === "bulk" ? "bulk" : "urgent");
+    const pause = this.#repairs.take(key);
+    if (pause === 0) return this.#targets.add(key, "urgent");
+    this.#targets.addAfter(key, pause);
+    this.#reportContest(state.bundle, kind, namespace, name, pause);
+  }
+
+  #reportContest(
+    bundle: BundleRecord,
+    kind: TargetKind,
+    namespace: string,
+    name: string,
+    pauseMs: number,
+  ): void {
+    const { log, recordEvent } = this.#options;
+    log.info("Target is changed again and again by somebody else", {
+      bundle: bundle.name,
+      kind,
+      namespace,
+      name,
+      pauseMs,
+    });
+    recordEvent({
+      type: "Warning",
+      reason: "TargetContested",
+      action: "Repair",
+      note:
+        `${kind} ${namespace}/${name} is changed again and again by somebody else; it is repaired after a pause. ` +
+        "Find who else writes it (its managedFields tell), or give one of the two another name",
+      regarding: regarding(bundle),
+    });
+  }
+
+  /** Nothing is to be done for a target any more. */
+  #settle(state: BundleState, key: string): void {
+    state.pending.delete(key);
+    state.failures.delete(key);
+    this.#targets.forget(key);
+  }
+
+  // Targets
+
+  /** Brings one target to the latest version, or takes ours out of it. */
+  async #passTarget(key: string, signal: AbortSignal): Promise<void> {
+    const { kind, namespace, name, bundle } = parseTargetKey(key);
+    const state = this.#states.get(bundle);
+    if (state === undefined || !state.resolution.ok) return;
+    const wanted = this.#wanted(state, kind, namespace, name);
+    const observed = this.#observed(kind, namespace, name);
+    const step = decide(wanted, observed, state.bundle);
+    try {
+      if (step === "apply" && wanted !== undefined) {
+        await this.#apply(wanted, namespace, name, state.bundle, signal);
+      } else if (step === "clean" && observed !== undefined) {
+        await this.#clean(observed, state.bundle, signal);
+      }
+    } catch (error) {
+      if (error instanceof WriteError) this.#targetFailed(state, key, kind, namespace, wanted, error);
+      throw error;
+    }
+    state.failures.delete(key);
+    state.pending.delete(key);
+    // While this was written, a pass over the Bundle may have changed what is wanted.
+    if (step === "apply" && this.#states.get(bundle) === state) {
+      this.#check(state, kind, namespace, name, "bulk");
+    }
+    this.#afterOutcome(state);
+  }
+
+  async #apply(
+    content: TargetContent,
+    namespace: string,
+    name: string,
+    bundle: BundleRecord,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { kind } = content;
+    const { writer, metrics, log } = this.#options;
+    const writeKey = `${kind}/${targetStoreKey(namespace, name)}`;
+    let written: TargetRecord | undefined;
+    this.#ownWrites.begin(writeKey);
+    try {
+      written = await writer.applyTarget(content, namespace, name, signal);
+      if (decide(content, written, bundle) !== "keep") {
+        // Trying again at once would go on for ever.
+        throw new WriteError(
+          `failed to patch ${kind} ${namespace}/${name}`,
+          "the API server accepted it but stores something else; an admission webhook may change it",
+        );
+      }
+      metrics.wrote(kind, "apply", "success");
+      log.info("Applied target", { bundle: bundle.name, kind, namespace, name }, 2);
+    } catch (error) {
+      metrics.wrote(kind, "apply", "error");
+      throw error;
+    } finally {
+      this.#ownWrites.end(writeKey, written);
+    }
+    this.#scheduleRecheck();
+  }
+
+  async #clean(stale: TargetRecord, bundle: BundleRecord, signal: AbortSignal): Promise<void> {
+    const { kind, namespace, name } = stale;
+    const { writer, metrics, log } = this.#options;
+    try {
+      await writer.cleanTarget(stale, bundle, signal);
+      metrics.wrote(kind, "clean", "success");
+      log.info("Cleaned target", { bundle: bundle.name, kind, namespace, name }, 2);
+    } catch (error) {
+      metrics.wrote(kind, "clean", "error");
+      throw error;
+    }
+  }
+
+  #targetFailed(
+    state: BundleState,
+    key: string,
+    kind: TargetKind,
+    namespace: string,
+    wanted: TargetContent | undefined,
+    error: WriteError,
+  ): void {
+    // A failed clean-up is logged and tried again; the Bundle is in sync all the same.
+    if (wanted !== undefined) {
+      if (error.transient && this.#targets.failures(key) + 1 < QUIET_ATTEMPTS) return;
+      state.failures.set(key, { kind, namespace, hash: wanted.hash, cause: error.message });
+    }
+    state.pending.delete(key);
+    this.#afterOutcome(state);
+  }
+
+  /** Status is due once every target has been tried. */
+  #afterOutcome(state: BundleState): void {
+    if (state.pending.size > 0) return;
+    if (state.resolution.ok && state.failures.size === 0) state.lastSuccess = this.#options.clock.now();
+    this.#statuses.add(state.bundle.name);
+  }
+
+  /** What a target must hold now; undefined if it is not wanted (any more). */
+  #wanted(state: BundleState, kind: TargetKind, namespace: string, name: string): TargetContent | undefined {
+    const { resolution, bundle } = state;
+    if (!resolution.ok || name !== bundle.name || !this.#selects(resolution, namespace)) return undefined;
+    return resolution.version.contents.find((content) => content.kind === kind);
+  }
+
+  #selects(resolution: Resolution & { ok: true }, name: string): boolean {
+    const namespace = this.#options.view.namespaces.get(name);
+    return namespace !== undefined && !namespace.terminating && this.#allows(name) &&
+      resolution.selector.matches(namespace.labels);
+  }
+
+  #allows(namespace: string): boolean {
+    const { targetNamespaces } = this.#options;
+    return targetNamespaces.length === 0 || targetNamespaces.includes(namespace);
+  }
+
+  /** The target as it is: what was just written, or what the watch shows. */
+  #observed(kind: TargetKind, namespace: string, name: string): TargetRecord | undefined {
+    const key = targetStoreKey(namespace, name);
+    return this.#ownWrites.get(`${kind}/${key}`) ?? this.#options.view.targets[kind]?.get(key);
+  }
+
+  #kinds(): readonly TargetKind[] {
+    return this.#options.secretTargetsEnabled ? ["ConfigMap", "Secret"] : ["ConfigMap"];
+  }
+
+  /** Looks at all Bundles again once own writes are forgotten that the watch never showed. */
+  #scheduleRecheck(): void {
+    if (this.#cancelRecheck !== undefined || !this.#started) return;
+    const { clock } = this.#options;
+    this.#cancelRecheck = clock.setTimer(Math.max(this.#ownWrites.expiresInMs ?? 0, 100), () => {
+      this.#cancelRecheck = undefined;
+      if (!this.#started) return;
+      if (this.#ownWrites.expiresInMs !== undefined) return this.#scheduleRecheck();
+      for (const state of this.#states.values()) this.#mark(state);
+    });
+  }
+
+  // Status
+
+  /** Writes a Bundle's status, and tells it in an event, if it says something new. */
+  async #passStatus(name: string, signal: AbortSignal): Promise<void> {
+    const state = this.#states.get(name);
+    const stored = this.#options.view.bundles.get(name);
+    // A Bundle that has changed since its last pass gets its status after its next.
+    if (state === undefined || stored === undefined || stored.uid !== state.bundle.uid || stored.deleting) {
+      return;
+    }
+    if (stored.generation !== state.bundle.generation || state.pending.size > 0) return;
+    const { clock, writer, recordEvent, log, targetNamespaces } = this.#options;
+    const limited = targetNamespaces.length > 0;
+    const desired = foldStatus(state.resolution, state.failures.values(), limited, stored.defaultCaVersion);
+    if (!statusDiffers(desired, stored)) return;
+    const status = JSON.stringify([desired, stored.generation]);
+    if (state.written?.status === status && state.written.over === stored.resourceVersion) return;
+    try {
+      await writer.applyStatus(stored, statusBody(desired, stored, clock.now()), signal);
+      state.written = { status, over: stored.resourceVersion };
+    } catch (error) {
+      if (error instanceof WriteError && (isStatus(error.cause, 404) || isStatus(error.cause, 409))) {
+        // Deleted, or made anew: the watch tells.
+        log.info("Bundle is gone; its status is not written", { bundle: name }, 2);
+        return;
+      }
+      throw error;
+    }
+    if (!conditionDiffers(desired, stored.condition)) return;
+    const failed = desired.status === "False";
+    if (failed) log.error("Bundle is not in sync", desired.message, { bundle: name, reason: desired.reason });
+    else log.info("Synced Bundle", { bundle: name });
+    recordEvent({
+      type: failed ? "Warning" : "Normal",
+      reason: desired.reason,
+      action: failed ? "SyncFailed" : "Synced",
+      note: desired.note,
+      regarding: regarding(stored),
+    });
+  }
+
+  #countWanted({ resolution }: BundleState): number {
+    if (!resolution.ok) return 0;
+    let namespaces = 0;
+    for (const { name } of this.#options.view.namespaces.values()) {
+      if (this.#selects(resolution, name)) namespaces++;
+    }
+    return namespaces * resolution.version.contents.length;
+  }
+}
+
+/** The Bundle as an event refers to it. */
+function regarding(bundle: BundleRecord) {
+  return { apiVersion: "trust.cert-manager.io/v1alpha1", kind: "Bundle", name: bundle.name, uid: bundle.uid };
+}
+
+function targetKey(kind: TargetKind, namespace: string, name: string, bundle: string): string {
+  return `${kind}/${namespace}/${name}/${bundle}`;
+}
+
+function parseTargetKey(key: string): TargetId {
+  const [kind = "", namespace = "", name = "", bundle = ""] = key.split("/");
+  return { kind: kind === "Secret" ? "Secret" : "ConfigMap", namespace, name, bundle };
+}

@@ -1,0 +1,112 @@
+import type { Clock } from "../clock.ts";
+import { ClusterConfigError, type Credentials, type CredentialSource } from "./config.ts";
+import { type Host, readFailure } from "./host.ts";
+import { tlsProblem } from "./tls_problem.ts";
+
+/** Milliseconds for which a token or certificate file is not read again. The Go client's interval; tokens of pods live for an hour. */
+const FILE_INTERVAL = 60_000;
+
+/** Value of the `Authorization` header for a bearer token; undefined if it has characters that a header cannot carry. */
+export function asBearer(token: string): string | undefined {
+  return /^[\x21-\x7e]+$/.test(token) ? `Bearer ${token}` : undefined;
+}
+
+/**
+ * A source that keeps what it has.
+ *
+ * @param kept the credentials at hand, unless they are too old.
+ * @param load gets new ones. Never at work twice at the same time: all that ask meanwhile wait for the same result.
+ */
+export function keptCredentials(
+  kept: () => Credentials | undefined,
+  load: () => Promise<Credentials>,
+): CredentialSource {
+  let loading: Promise<Credentials> | undefined;
+  return ({ force }) => {
+    const usable = force ? undefined : kept();
+    if (usable !== undefined) return Promise.resolve(usable);
+    return loading ??= load().finally(() => loading = undefined);
+  };
+}
+
+/** Credentials that never change. */
+export function fixedCredentials(credentials: Credentials): CredentialSource {
+  return () => Promise.resolve(credentials);
+}
+
+/**
+ * A bearer token in a file that is replaced from time to time: read again each minute, and when the token was refused.
+ * When it cannot be read again, the last token stays in use.
+ */
+export function tokenFile(path: string, { host, clock }: { host: Host; clock: Clock }): CredentialSource {
+  return reread(clock, async () => {
+    const authorization = asBearer((await readText(host, path, "the token")).trim());
+    if (authorization === undefined) {
+      throw new ClusterConfigError(
+        `${path} holds no token: it is empty, or has characters that an HTTP header cannot carry`,
+      );
+    }
+    return { authorization };
+  });
+}
+
+/** A client certificate and its key in files, with the rules of {@linkcode tokenFile}. */
+export function clientCertificateFiles(
+  read: { readonly certificate: () => Promise<string>; readonly key: () => Promise<string> },
+  user: string,
+  clock: Clock,
+): CredentialSource {
+  return reread(clock, async () => {
+    const clientCertificate = { certificate: await read.certificate(), key: await read.key() };
+    // Between the replacement of the one file and of the other they do not fit: then the last pair stays in use.
+    const problem = tlsProblem({ clientCertificate });
+    if (problem !== undefined) {
+      throw new ClusterConfigError(`The client certificate of user "${user}" cannot be used: ${problem}`);
+    }
+    return { clientCertificate };
+  });
+}
+
+/** The authorization of one source and the client certificate of another. */
+export function bothCredentials(first: CredentialSource, second: CredentialSource): CredentialSource {
+  let last: { of: readonly Credentials[]; credentials: Credentials } | undefined;
+  return async (options) => {
+    const [a, b] = await Promise.all([first(options), second(options)]);
+    if (last?.of[0] !== a || last.of[1] !== b) last = { of: [a, b], credentials: { ...b, ...a } };
+    return last.credentials;
+  };
+}
+
+/** @throws {ClusterConfigError} that names the file and what it was to hold. */
+export async function readText(host: Host, path: string, what: string): Promise<string> {
+  try {
+    return await host.readTextFile(path);
+  } catch (error) {
+    throw new ClusterConfigError(`Cannot read ${what} from ${path}: ${readFailure(error)}`);
+  }
+}
+
+/** Reads at first, then again when the interval is over or by force; an unchanged answer stays the same object. */
+function reread(clock: Clock, read: () => Promise<Credentials>): CredentialSource {
+  let last: Credentials | undefined;
+  let readAt = 0;
+  return keptCredentials(
+    () => clock.monotonic() - readAt < FILE_INTERVAL ? last : undefined,
+    async () => {
+      try {
+        const credentials = await read();
+        if (last === undefined || !same(last, credentials)) last = credentials;
+      } catch (error) {
+        if (last === undefined) throw error;
+      }
+      readAt = clock.monotonic();
+      return last;
+    },
+  );
+}
+
+function same(a: Credentials, b: Credentials): boolean {
+  return a.authorization === b.authorization &&
+    a.clientCertificate?.certificate === b.clientCertificate?.certificate &&
+    a.clientCertificate?.key === b.clientCertificate?.key;
+}

@@ -1,0 +1,237 @@
+import type { CancelTimer, Clock } from "./clock.ts";
+
+/** What a queue tells about itself, for metrics. All durations are in seconds. */
+export interface QueueObserver {
+  depth(keys: number): void;
+  added(): void;
+  started(waitedSeconds: number): void;
+  finished(workedSeconds: number): void;
+  retried(): void;
+}
+
+/** How a {@linkcode KeyedQueue} works. */
+export interface QueueOptions {
+  /** Does the work of one key. A rejection means: try this key again after a pause. Must end when `signal` aborts. */
+  readonly run: (key: string, signal: AbortSignal) => Promise<void>;
+  /** Told of each rejection of `run`. */
+  readonly onError: (key: string, error: unknown, retryInMs: number) => void;
+  /** How many keys are worked on at once. */
+  readonly concurrency: number;
+  /** Work that takes longer than this many milliseconds stops counting against `concurrency`, so that hanging keys hold nobody up. */
+  readonly slowAfterMs: number;
+  /** How many keys may be worked on at once, slow ones included. */
+  readonly maxInFlight: number;
+  /** First pause after a failure, in milliseconds; doubled each time up to `maxBackoffMs`, with up to 10 % jitter on top. */
+  readonly baseBackoffMs: number;
+  readonly maxBackoffMs: number;
+  /** The pause in milliseconds that an error asks for at least (`Retry-After`). */
+  readonly minimumPauseMs?: (error: unknown) => number;
+  readonly clock: Clock;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+  readonly observer?: QueueObserver;
+}
+
+/** Where a key is, when it is anywhere. */
+interface Entry {
+  state: "waiting" | "running" | "delayed";
+  /** Of a running key: whether it was added again meanwhile, and so runs once more. */
+  again: "no" | "bulk" | "urgent";
+  /** Of a running key: whether a failure of this run is nobody's concern any more. */
+  forgotten: boolean;
+  since: number;
+  cancelTimer: CancelTimer | undefined;
+}
+
+/**
+ * Work by key. A key that is added many times before its turn comes runs once; one that is added while it runs runs once
+ * more; it never runs twice at the same time. Urgent keys (small work, such as a new namespace) go before bulk.
+ */
+export class KeyedQueue {
+  readonly #options: QueueOptions;
+  readonly #entries = new Map<string, Entry>();
+  readonly #failures = new Map<string, number>();
+  readonly #urgent = new Set<string>();
+  readonly #bulk = new Set<string>();
+  readonly #abort = new AbortController();
+  #running = 0;
+  #slow = 0;
+  #stopping = false;
+  #idle: (() => void)[] = [];
+
+  constructor(options: QueueOptions) {
+    this.#options = options;
+  }
+
+  /** Asks for a run of `key` now. A pause after a failure is cut short; its length is remembered until a run succeeds. */
+  add(key: string, priority: "bulk" | "urgent" = "bulk"): void {
+    if (this.#stopping) return;
+    const entry = this.#entries.get(key);
+    this.#options.observer?.added();
+    if (entry?.state === "running") {
+      entry.forgotten = false;
+      if (entry.again !== "urgent") entry.again = priority;
+      return;
+    }
+    entry?.cancelTimer?.();
+    if (priority === "urgent") {
+      this.#bulk.delete(key);
+      this.#urgent.add(key);
+    } else if (!this.#urgent.has(key)) {
+      this.#bulk.add(key);
+    }
+    if (entry?.state !== "waiting") {
+      this.#entries.set(key, {
+        state: "waiting",
+        again: "no",
+        forgotten: false,
+        since: this.#options.clock.monotonic(),
+        cancelTimer: undefined,
+      });
+    }
+    this.#report();
+    this.#pump();
+  }
+
+  /** Asks for a run of `key` in `ms` milliseconds, unless it is waiting, running or delayed already. */
+  addAfter(key: string, ms: number): void {
+    if (this.#stopping || this.#entries.has(key)) return;
+    this.#delay(key, ms);
+  }
+
+  /** Forgets `key`: its failures, and the run it waits for. A run that is going on is not stopped, and not repeated. */
+  forget(key: string): void {
+    this.#failures.delete(key);
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    if (entry.state === "running") {
+      entry.again = "no";
+      entry.forgotten = true;
+      return;
+    }
+    entry.cancelTimer?.();
+    this.#urgent.delete(key);
+    this.#bulk.delete(key);
+    this.#entries.delete(key);
+    this.#report();
+  }
+
+  /** How often in a row `key` has failed. */
+  failures(key: string): number {
+    return this.#failures.get(key) ?? 0;
+  }
+
+  /** Milliseconds that the longest-running key has been running; 0 if none runs. */
+  oldestRunMs(): number {
+    const now = this.#options.clock.monotonic();
+    let oldest = 0;
+    if (this.#running === 0) return 0;
+    for (const entry of this.#entries.values()) {
+      if (entry.state === "running") oldest = Math.max(oldest, now - entry.since);
+    }
+    return oldest;
+  }
+
+  /** How many keys wait for their turn (not those that pause after a failure). */
+  get depth(): number {
+    return this.#urgent.size + this.#bulk.size;
+  }
+
+  /**
+   * Takes no more work and gives up what waits. Running work gets `graceMs` milliseconds before its signal aborts.
+   * Resolves when nothing runs any more.
+   */
+  async stop(graceMs: number): Promise<void> {
+    const cancel = this.#options.clock.setTimer(
+      graceMs,
+      () => this.#abort.abort(new Error("The queue is stopping")),
+    );
+    for (const [key, entry] of this.#entries) {
+      entry.cancelTimer?.();
+      entry.again = "no";
+      if (entry.state !== "running") this.#entries.delete(key);
+    }
+    this.#urgent.clear();
+    this.#bulk.clear();
+    this.#stopping = true;
+    if (this.#running > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
+    cancel();
+    this.#abort.abort(new Error("The queue has stopped"));
+  }
+
+  #report(): void {
+    this.#options.observer?.depth(this.depth);
+  }
+
+  #delay(key: string, ms: number): void {
+    this.#entries.set(key, {
+      state: "delayed",
+      again: "no",
+      forgotten: false,
+      since: this.#options.clock.monotonic(),
+      cancelTimer: this.#options.clock.setTimer(ms, () => {
+        this.#entries.delete(key);
+        this.add(key);
+      }),
+    });
+  }
+
+  #pump(): void {
+    const { concurrency, maxInFlight } = this.#options;
+    while (this.#running - this.#slow < concurrency && this.#running < maxInFlight) {
+      const [key] = this.#urgent.size > 0 ? this.#urgent : this.#bulk;
+      if (key === undefined || this.#stopping) return;
+      this.#urgent.delete(key);
+      this.#bulk.delete(key);
+      this.#report();
+      this.#start(key);
+    }
+  }
+
+  #start(key: string): void {
+    const { clock, observer, slowAfterMs } = this.#options;
+    const started = clock.monotonic();
+    observer?.started((started - (this.#entries.get(key)?.since ?? started)) / 1000);
+    let slow = false;
+    const entry: Entry = {
+      state: "running",
+      again: "no",
+      forgotten: false,
+      since: started,
+      cancelTimer: clock.setTimer(slowAfterMs, () => {
+        slow = true;
+        this.#slow++;
+        this.#pump();
+      }),
+    };
+    this.#entries.set(key, entry);
+    this.#running++;
+    const end = (failed: boolean, error?: unknown) => {
+      entry.cancelTimer?.();
+      this.#running--;
+      if (slow) this.#slow--;
+      observer?.finished((clock.monotonic() - started) / 1000);
+      this.#entries.delete(key);
+      if (this.#stopping) {
+        if (this.#running === 0) this.#idle.splice(0).forEach((resolve) => resolve());
+        return;
+      }
+      if (failed && !entry.forgotten) this.#retry(key, error);
+      else this.#failures.delete(key);
+      if (entry.again !== "no") this.add(key, entry.again);
+      this.#pump();
+    };
+    this.#options.run(key, this.#abort.signal).then(() => end(false), (error) => end(true, error));
+  }
+
+  #retry(key: string, error: unknown): void {
+    const { baseBackoffMs, maxBackoffMs, minimumPauseMs, random, observer, onError } = this.#options;
+    const failures = this.failures(key) + 1;
+    this.#failures.set(key, failures);
+    const pause = Math.min(maxBackoffMs, baseBackoffMs * 2 ** Math.min(failures - 1, 30));
+    const ms = Math.max(pause * (1 + 0.1 * random()), minimumPauseMs?.(error) ?? 0);
+    observer?.retried();
+    onError(key, error, ms);
+    this.#delay(key, ms);
+  }
+}

@@ -1,0 +1,58 @@
+import {
+  type Bundle,
+  type BundleSource,
+  type BundleTarget,
+  type SourceObjectSelector,
+  SYNCED,
+} from "../api/bundle.ts";
+import { type PemResult, readPem } from "../certs/pem.ts";
+import type { Condition } from "../kube/objects.ts";
+
+/** A source of a Bundle; inline text is kept only as what reading it came to. */
+export type SourceReference =
+  | { readonly type: "ConfigMap" | "Secret"; readonly object: SourceObjectSelector }
+  | { readonly type: "inLine"; readonly reading: PemResult }
+  | { readonly type: "defaultCAs" };
+
+/** What is kept of a Bundle. */
+export interface BundleRecord {
+  readonly name: string;
+  readonly uid: string;
+  readonly generation: number;
+  /** Opaque; compared for equality only. */
+  readonly resourceVersion: string;
+  /** Whether it is being deleted: then its targets are the garbage collector's. */
+  readonly deleting: boolean;
+  readonly sources: readonly SourceReference[];
+  readonly target: BundleTarget;
+  /** The stored `Synced` condition. */
+  readonly condition: Condition | undefined;
+  /** The stored `status.defaultCAVersion`. */
+  readonly defaultCaVersion: string | undefined;
+}
+
+/** Reads a Bundle, once per change. */
+export function readBundle(bundle: Bundle): BundleRecord {
+  const { metadata, spec, status } = bundle;
+  return {
+    name: metadata.name,
+    uid: metadata.uid ?? "",
+    generation: metadata.generation ?? 0,
+    resourceVersion: metadata.resourceVersion ?? "",
+    deleting: metadata.deletionTimestamp !== undefined,
+    sources: spec.sources.flatMap(readSource),
+    target: spec.target ?? {},
+    condition: status?.conditions?.find((condition) => condition.type === SYNCED),
+    defaultCaVersion: status?.defaultCAVersion,
+  };
+}
+
+/** `useDefaultCAs: false` counts as absent. */
+function readSource(source: BundleSource): SourceReference[] {
+  if (source.configMap !== undefined) return [{ type: "ConfigMap", object: source.configMap }];
+  if (source.secret !== undefined) return [{ type: "Secret", object: source.secret }];
+  if (source.inLine !== undefined) {
+    return [{ type: "inLine", reading: readPem(new TextEncoder().encode(source.inLine)) }];
+  }
+  return source.useDefaultCAs === true ? [{ type: "defaultCAs" }] : [];
+}

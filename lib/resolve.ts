@@ -1,0 +1,221 @@
+import {
+  BUNDLE_API_VERSION,
+  BUNDLE_LABEL,
+  type BundleTarget,
+  HASH_ANNOTATION,
+  type TargetKind,
+  type TargetTemplate,
+} from "./api/bundle.ts";
+import { type LabelSelector, parseLabelSelector } from "./api/label_selector.ts";
+import type { Certificate } from "./certs/certificate.ts";
+import { pemOf } from "./certs/pem_of.ts";
+import { earliestNotAfter } from "./certs/pool.ts";
+import { targetHash } from "./hash.ts";
+import type { BundleRecord } from "./records/bundle_record.ts";
+import { keySet } from "./records/target_record.ts";
+import { gather, type PoolFilters, type SourceNotice, type SourceView } from "./sources.ts";
+
+/** What the targets of one kind must hold. */
+export interface TargetContent {
+  readonly kind: TargetKind;
+  /** Value of the hash annotation. */
+  readonly hash: string;
+  /** The data keys, as `keySet` writes them. */
+  readonly keys: string;
+  /** Body of the server-side apply, without a namespace: encoded once, the same bytes for every namespace. */
+  readonly body: Uint8Array<ArrayBuffer>;
+}
+
+/** What all targets of a Bundle must hold, until a source or the Bundle changes. */
+export interface Version {
+  readonly pool: readonly Certificate[];
+  readonly contents: readonly TargetContent[];
+  /** The earliest `notAfter` of the pool, in milliseconds since the Unix epoch. */
+  readonly earliestExpiry: number;
+}
+
+/** What stops a Bundle from being synced. Its targets stay as they are. */
+export interface Problem {
+  /** Reason of the condition and of the event. */
+  readonly reason: string;
+  /** Message of the condition and of the event. */
+  readonly message: string;
+  /** Whether to try again without waiting for an event. */
+  readonly retry: boolean;
+}
+
+/** What a pass over a Bundle found. */
+export type Resolution =
+  | { readonly ok: false; readonly problem: Problem }
+  | {
+    readonly ok: true;
+    readonly version: Version;
+    readonly selector: LabelSelector;
+    readonly defaultCaVersion: string | undefined;
+    readonly notices: readonly SourceNotice[];
+  };
+
+/** Encodes the key stores that a Bundle asks for: data key to bytes. Throws an error with a message for the user. */
+export type KeyStoreEncoder = (
+  pool: readonly Certificate[],
+  target: BundleTarget,
+) => ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
+
+/** What {@linkcode resolve} is told beside the Bundle. */
+export interface ResolveOptions {
+  readonly view: SourceView;
+  readonly filters: PoolFilters;
+  readonly secretTargetsEnabled: boolean;
+  /** Milliseconds since the Unix epoch. */
+  readonly now: number;
+  /** Needed if the Bundle asks for key stores. */
+  readonly encodeKeyStores?: KeyStoreEncoder;
+  /** What the last pass over this same Bundle found; its version is kept if nothing in it has changed. */
+  readonly previous?: { readonly bundle: BundleRecord; readonly resolution: Resolution };
+}
+
+/** Data of a ConfigMap or Secret may sum up to this many bytes (`MaxSecretSize` of the Kubernetes API). */
+const MAX_DATA_BYTES = 1024 * 1024;
+
+/** What the targets of `bundle` must hold, and where. Pure; writes nothing. */
+export function resolve(bundle: BundleRecord, options: ResolveOptions): Resolution {
+  const gathered = gather(bundle, options.view, options.filters, options.now);
+  if (!gathered.ok) {
+    const notFound = gathered.reason === "SourceNotFound";
+    const prefix = notFound ? "Bundle source was not found" : "Failed to build bundle sources";
+    return problem(gathered.reason, `${prefix}: ${gathered.message}`, !notFound);
+  }
+  if (bundle.target.secret !== undefined && !options.secretTargetsEnabled) {
+    return problem("SecretTargetsDisabled", "Bundle has Secret targets but the feature is disabled", false);
+  }
+  let selector: LabelSelector;
+  try {
+    // Absent means every namespace, as empty does.
+    selector = parseLabelSelector(bundle.target.namespaceSelector ?? {});
+  } catch (error) {
+    return problem(
+      "NamespaceSelectorError",
+      `Failed to build namespace match labels selector: ${messageOf(error)}`,
+      false,
+    );
+  }
+  const version = reusableVersion(bundle, gathered.pool, options.previous) ??
+    encodeVersion(bundle, gathered.pool, options.encodeKeyStores);
+  if ("reason" in version) return { ok: false, problem: version };
+  const { defaultCaVersion, notices } = gathered;
+  return { ok: true, version, selector, defaultCaVersion, notices };
+}
+
+function problem(reason: string, message: string, retry: boolean): Resolution {
+  return { ok: false, problem: { reason, message, retry } };
+}
+
+/** The version of the last pass, if the Bundle and its pool are the same. Encoding is the dear part of a pass. */
+function reusableVersion(
+  bundle: BundleRecord,
+  pool: readonly Certificate[],
+  previous: ResolveOptions["previous"],
+): Version | undefined {
+  if (previous === undefined || !previous.resolution.ok) return undefined;
+  if (previous.bundle.uid !== bundle.uid || previous.bundle.generation !== bundle.generation) {
+    return undefined;
+  }
+  const { version } = previous.resolution;
+  const same = version.pool.length === pool.length &&
+    version.pool.every(({ sha256 }, index) => sha256 === pool[index]?.sha256);
+  return same ? version : undefined;
+}
+
+function encodeVersion(
+  bundle: BundleRecord,
+  pool: readonly Certificate[],
+  encodeKeyStores: KeyStoreEncoder | undefined,
+): Version | Problem {
+  const pem = pemOf(pool);
+  const { target } = bundle;
+  const templates = ([["ConfigMap", target.configMap], ["Secret", target.secret]] as const)
+    .flatMap(([kind, template]) => template === undefined ? [] : [{ kind, template }]);
+  const [first] = templates;
+  let stores: ReadonlyMap<string, Uint8Array<ArrayBuffer>> = new Map();
+  if (first !== undefined && target.additionalFormats !== undefined) {
+    if (encodeKeyStores === undefined) {
+      throw new TypeError("A Bundle asks for key stores, but no encoder was passed");
+    }
+    try {
+      stores = encodeKeyStores(pool, target);
+    } catch (error) {
+      return failedTarget(first.kind, `failed to encode key stores: ${messageOf(error)}`);
+    }
+  }
+  const contents: TargetContent[] = [];
+  for (const { kind, template } of templates) {
+    const sizes = new Map([[template.key, pem.length]]);
+    for (const [key, bytes] of stores) sizes.set(key, bytes.length);
+    const sum = [...sizes.values()].reduce((a, b) => a + b, 0);
+    if (sum > MAX_DATA_BYTES) return failedTarget(kind, oversize(sizes, sum));
+    const hash = targetHash(pem, target.additionalFormats, template.metadata);
+    contents.push({
+      kind,
+      hash,
+      keys: keySet(sizes.keys()),
+      body: new TextEncoder().encode(JSON.stringify(targetBody(kind, bundle, template, pem, hash, stores))),
+    });
+  }
+  return { pool, contents, earliestExpiry: earliestNotAfter(pool) ?? Infinity };
+}
+
+function failedTarget(kind: TargetKind, cause: string): Problem {
+  return {
+    reason: `Sync${kind}TargetFailed`,
+    message: `Failed to sync bundle ${kind} to any namespace: ${cause}`,
+    retry: false,
+  };
+}
+
+function oversize(sizes: ReadonlyMap<string, number>, sum: number): string {
+  const keys = [...sizes].map(([key, size]) => `${key}: ${size}`).join(", ");
+  return `the target would hold ${sum} bytes (${keys}), more than the ${MAX_DATA_BYTES} that the API server allows; ` +
+    "remove sources or formats, or split the Bundle";
+}
+
+/** The server-side apply of one target. The bundle's own label and annotation win over the user's. */
+function targetBody(
+  kind: TargetKind,
+  bundle: BundleRecord,
+  template: TargetTemplate,
+  pem: string,
+  hash: string,
+  stores: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
+): Record<string, unknown> {
+  const binary = Object.fromEntries([...stores].map(([key, bytes]) => [key, bytes.toBase64()]));
+  const data = kind === "ConfigMap"
+    ? { data: { [template.key]: pem }, ...(stores.size > 0 ? { binaryData: binary } : {}) }
+    : { data: { [template.key]: new TextEncoder().encode(pem).toBase64(), ...binary } };
+  return {
+    apiVersion: "v1",
+    kind,
+    metadata: {
+      name: bundle.name,
+      labels: { ...template.metadata?.labels, [BUNDLE_LABEL]: bundle.name },
+      annotations: { ...template.metadata?.annotations, [HASH_ANNOTATION]: hash },
+      ownerReferences: [ownerReference(bundle)],
+    },
+    ...data,
+  };
+}
+
+/** The owner reference of every target. */
+export function ownerReference(bundle: { readonly name: string; readonly uid: string }) {
+  return {
+    apiVersion: BUNDLE_API_VERSION,
+    kind: "Bundle",
+    name: bundle.name,
+    uid: bundle.uid,
+    controller: true,
+    blockOwnerDeletion: true,
+  };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

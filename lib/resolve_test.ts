@@ -1,0 +1,360 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import {
+  bundleRecord,
+  configMap,
+  EXPIRED,
+  LEAF,
+  parsed,
+  pemBlock,
+  pemText,
+  ROOT_1,
+  ROOT_2,
+  sourceView,
+  type TestCertificate,
+} from "../tests/builders.ts";
+import type { BundleTarget, TargetMetadata } from "./api/bundle.ts";
+import { keySet } from "./records/target_record.ts";
+import { type Problem, resolve, type ResolveOptions, type TargetContent } from "./resolve.ts";
+
+const NOW = Date.parse("2030-01-01T00:00:00Z");
+
+function resolved(parts: Parameters<typeof bundleRecord>[0], options: Partial<ResolveOptions> = {}) {
+  return resolve(bundleRecord(parts), {
+    view: sourceView(),
+    filters: { expired: false, nonCa: false },
+    secretTargetsEnabled: true,
+    now: NOW,
+    ...options,
+  });
+}
+
+/** The resolution, which must hold no problem. */
+function good(...args: Parameters<typeof resolved>) {
+  const resolution = resolved(...args);
+  assert.ok(resolution.ok, "problem" in resolution ? resolution.problem.message : "");
+  return resolution;
+}
+
+function contentsOf(...args: Parameters<typeof resolved>): readonly TargetContent[] {
+  return good(...args).version.contents;
+}
+
+/** What is sent. */
+function bodyOf({ body }: TargetContent) {
+  return JSON.parse(new TextDecoder().decode(body));
+}
+
+/** Stands in for the real encoders: of each key store, a text of the number of certificates. */
+const encodeKeyStores: ResolveOptions["encodeKeyStores"] = (pool, { additionalFormats }) => {
+  const bytes = (text: string) => new TextEncoder().encode(`${text} of ${pool.length}`);
+  return new Map([
+    ...additionalFormats?.jks ? [[additionalFormats.jks.key, bytes("JKS")] as const] : [],
+    ...additionalFormats?.pkcs12 ? [[additionalFormats.pkcs12.key, bytes("PKCS#12")] as const] : [],
+  ]);
+};
+
+const metadata: TargetMetadata = {
+  annotations: { note: "for all", "trust.cert-manager.io/hash": "not the user's to set" },
+  labels: { team: "a", "trust.cert-manager.io/bundle": "not the user's to set" },
+};
+const additionalFormats = {
+  jks: { key: "ca.jks", password: "changeit" },
+  pkcs12: { key: "ca.p12", password: "", profile: "Modern2023" },
+} as const;
+
+Deno.test("the apply bodies", async (t) => {
+  const table: { name: string; target: BundleTarget }[] = [
+    { name: "ConfigMap", target: { configMap: { key: "ca.crt" } } },
+    { name: "Secret", target: { secret: { key: "ca.crt" } } },
+    {
+      name: "ConfigMap and Secret, each with metadata of its own",
+      target: {
+        configMap: { key: "ca.crt", metadata },
+        secret: { key: "tls-ca.crt", metadata: { labels: { b: "c" } } },
+      },
+    },
+    {
+      name: "ConfigMap and Secret with key stores",
+      target: { configMap: { key: "ca.crt" }, secret: { key: "ca.crt" }, additionalFormats },
+    },
+  ];
+  for (const { name, target } of table) {
+    await t.step(name, async (t) => {
+      const contents = contentsOf({ target }, { encodeKeyStores });
+      await t.assertSnapshot(contents.map(bodyOf));
+    });
+  }
+});
+
+Deno.test("content: canonical PEM, its hash, and its keys", () => {
+  const sources = [{ inLine: `# a comment\n${pemText(ROOT_2)}` }, { inLine: pemText(LEAF, ROOT_1, ROOT_2) }];
+  const [content, more] = contentsOf({ sources });
+  assert.ok(content && more === undefined);
+  const pem = [ROOT_1.pem, LEAF.pem, ROOT_2.pem].join("\n");
+  assert.deepEqual(bodyOf(content).data, { "ca.crt": pem });
+  assert.equal(content.kind, "ConfigMap");
+  assert.equal(content.keys, "ca.crt");
+  assert.equal(content.hash, createHash("sha256").update(pem).digest("hex"));
+});
+
+Deno.test("content: each kind hashes its own metadata, and both the key stores", () => {
+  const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
+  const contents = contentsOf({
+    target: {
+      configMap: { key: "a", metadata: { labels: { l: "1" } } },
+      secret: { key: "b", metadata: { annotations: { n: "2" } } },
+      additionalFormats,
+    },
+  }, { encodeKeyStores });
+  const before = ROOT_1.pem + "changeit" + "Modern2023";
+  assert.deepEqual(contents.map(({ kind, hash, keys }) => ({ kind, hash, keys })), [
+    { kind: "ConfigMap", hash: sha256(`${before}l1`), keys: keySet(["a", "ca.jks", "ca.p12"]) },
+    { kind: "Secret", hash: sha256(`${before}n2`), keys: keySet(["b", "ca.jks", "ca.p12"]) },
+  ]);
+  for (const content of contents) {
+    assert.equal(bodyOf(content).metadata.annotations["trust.cert-manager.io/hash"], content.hash);
+  }
+});
+
+Deno.test("a body names no namespace, so that one serves all", () => {
+  const [content] = contentsOf({});
+  assert.ok(content);
+  assert.ok(!("namespace" in bodyOf(content).metadata));
+});
+
+Deno.test("without a target there is nothing to hold, and no problem", async (t) => {
+  for (const target of [{}, { namespaceSelector: {} }, { additionalFormats }]) {
+    await t.step(JSON.stringify(target), () => assert.deepEqual(contentsOf({ target }), []));
+  }
+});
+
+Deno.test("problems, in the order in which a pass looks for them", async (t) => {
+  const badSelector = { matchLabels: { a: "not valid" } };
+  const noSource = [{ configMap: { name: "c", key: "k" } }];
+  const problems = {
+    notFound: {
+      reason: "SourceNotFound",
+      message: 'Bundle source was not found: failed to get ConfigMap trust/c: ConfigMap "c" not found',
+      retry: false,
+    },
+    badSource: {
+      reason: "SourceBuildError",
+      message: "Failed to build bundle sources: inline source contains invalid PEM data: " +
+        "invalid PEM block in bundle: only CERTIFICATE blocks are permitted but found 'PRIVATE KEY'",
+      retry: true,
+    },
+    disabled: {
+      reason: "SecretTargetsDisabled",
+      message: "Bundle has Secret targets but the feature is disabled",
+      retry: false,
+    },
+    selector: {
+      reason: "NamespaceSelectorError",
+      message: "Failed to build namespace match labels selector: " +
+        'values[0][a]: Invalid value: "not valid": a valid label must be an empty string or consist of ' +
+        "alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character " +
+        "(e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is " +
+        "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
+      retry: false,
+    },
+  };
+  const table: {
+    name: string;
+    parts: Parameters<typeof bundleRecord>[0];
+    secretTargetsEnabled?: boolean;
+    problem: Problem | undefined;
+  }[] = [
+    { name: "source missing", parts: { sources: noSource }, problem: problems.notFound },
+    {
+      name: "bad source",
+      parts: { sources: [{ inLine: pemBlock("PRIVATE KEY", "x") }] },
+      problem: problems.badSource,
+    },
+    {
+      name: "Secret targets, though they are off",
+      parts: { target: { secret: { key: "k" } } },
+      secretTargetsEnabled: false,
+      problem: problems.disabled,
+    },
+    {
+      name: "Secret targets beside ConfigMap targets, though they are off",
+      parts: { target: { configMap: { key: "k" }, secret: { key: "k" } } },
+      secretTargetsEnabled: false,
+      problem: problems.disabled,
+    },
+    {
+      name: "only ConfigMap targets, while Secret targets are off",
+      parts: { target: { configMap: { key: "k" } } },
+      secretTargetsEnabled: false,
+      problem: undefined,
+    },
+    {
+      name: "bad selector",
+      parts: { target: { configMap: { key: "k" }, namespaceSelector: badSelector } },
+      problem: problems.selector,
+    },
+    {
+      name: "all of them: sources first",
+      parts: { sources: noSource, target: { secret: { key: "k" }, namespaceSelector: badSelector } },
+      secretTargetsEnabled: false,
+      problem: problems.notFound,
+    },
+    {
+      name: "Secret targets before the selector",
+      parts: { target: { secret: { key: "k" }, namespaceSelector: badSelector } },
+      secretTargetsEnabled: false,
+      problem: problems.disabled,
+    },
+  ];
+  for (const { name, parts, secretTargetsEnabled = true, problem } of table) {
+    await t.step(name, () => {
+      const resolution = resolved(parts, { secretTargetsEnabled });
+      assert.deepEqual(resolution.ok ? undefined : resolution.problem, problem);
+    });
+  }
+});
+
+Deno.test("the namespace selector: absent or empty means every namespace", async (t) => {
+  const configMap = { key: "k" };
+  const table: { name: string; target: BundleTarget; text: string; selects: (string | undefined)[] }[] = [
+    { name: "absent", target: { configMap }, text: "", selects: ["x", "y", undefined] },
+    { name: "empty", target: { configMap, namespaceSelector: {} }, text: "", selects: ["x", "y", undefined] },
+    {
+      name: "given",
+      target: { configMap, namespaceSelector: { matchLabels: { a: "x" } } },
+      text: "a=x",
+      selects: ["x"],
+    },
+  ];
+  for (const { name, target, text, selects } of table) {
+    await t.step(name, () => {
+      const { selector } = good({ target });
+      assert.equal(String(selector), text);
+      const values = ["x", "y", undefined].filter((a) => selector.matches(a === undefined ? {} : { a }));
+      assert.deepEqual(values, selects);
+    });
+  }
+});
+
+Deno.test("a target may hold as much as the API server takes, and not one byte more", async (t) => {
+  const limit = 1024 * 1024;
+  const target: BundleTarget = {
+    configMap: { key: "ca.crt" },
+    additionalFormats: { jks: { key: "ca.jks" } },
+  };
+  const store = (bytes: number): Partial<ResolveOptions> => ({
+    encodeKeyStores: () => new Map([["ca.jks", new Uint8Array(bytes)]]),
+  });
+  await t.step("as much", () => {
+    assert.equal(contentsOf({ target }, store(limit - ROOT_1.pem.length)).length, 1);
+  });
+  await t.step("more", () => {
+    const bytes = limit - ROOT_1.pem.length + 1;
+    assert.deepEqual(resolved({ target }, store(bytes)), {
+      ok: false,
+      problem: {
+        reason: "SyncConfigMapTargetFailed",
+        message: "Failed to sync bundle ConfigMap to any namespace: the target would hold 1048577 bytes " +
+          `(ca.crt: ${ROOT_1.pem.length}, ca.jks: ${bytes}), more than the 1048576 that the API server allows; ` +
+          "remove sources or formats, or split the Bundle",
+        retry: false,
+      },
+    });
+  });
+});
+
+Deno.test("key stores that cannot be encoded are a problem of the Bundle", async (t) => {
+  const fails: ResolveOptions["encodeKeyStores"] = () => {
+    throw new Error("the password cannot be used");
+  };
+  for (
+    const [kind, target] of [
+      ["ConfigMap", { configMap: { key: "k" }, secret: { key: "k" }, additionalFormats }],
+      ["Secret", { secret: { key: "k" }, additionalFormats }],
+    ] as const
+  ) {
+    await t.step(kind, () => {
+      assert.deepEqual(resolved({ target }, { encodeKeyStores: fails }), {
+        ok: false,
+        problem: {
+          reason: `Sync${kind}TargetFailed`,
+          message:
+            `Failed to sync bundle ${kind} to any namespace: failed to encode key stores: the password cannot be used`,
+          retry: false,
+        },
+      });
+    });
+  }
+  await t.step("no encoder: a mistake in the program", () => {
+    assert.throws(() => resolved({ target: { configMap: { key: "k" }, additionalFormats } }), TypeError);
+  });
+});
+
+Deno.test("key stores are encoded of the pool, once for both kinds", () => {
+  const calls: unknown[] = [];
+  const target: BundleTarget = { configMap: { key: "k" }, secret: { key: "k" }, additionalFormats };
+  contentsOf({ target }, {
+    encodeKeyStores: (pool, asked) => {
+      calls.push(pool.map(({ sha256 }) => sha256), asked);
+      return new Map();
+    },
+  });
+  assert.deepEqual(calls, [[ROOT_1.sha256], target]);
+});
+
+Deno.test("the earliest expiry is that of the pool after its filters", () => {
+  const { version } = good(
+    { sources: [{ inLine: pemText(ROOT_1, EXPIRED, ROOT_2) }] },
+    { filters: { expired: true, nonCa: false } },
+  );
+  assert.equal(version.earliestExpiry, Date.parse(ROOT_2.notAfter));
+});
+
+Deno.test("what was noticed, and the default package, are handed on", () => {
+  const defaultCas = {
+    id: "debian-1-ab",
+    reading: { ok: true, certificates: parsed(ROOT_2), skipped: { brokenBlocks: 1, certificates: [] } },
+  } as const;
+  const resolution = good({ sources: [{ useDefaultCAs: true }] }, { view: sourceView({ defaultCas }) });
+  assert.equal(resolution.defaultCaVersion, "debian-1-ab");
+  assert.equal(resolution.notices.length, 1);
+  assert.deepEqual(resolution.version.pool.map(({ sha256 }) => sha256), [ROOT_2.sha256]);
+});
+
+Deno.test("a version is kept while neither the Bundle nor its pool has changed", async (t) => {
+  const view = (...certificates: TestCertificate[]) =>
+    sourceView({ configMaps: [configMap("roots", { k: pemText(...certificates) })] });
+  const sources = [{ configMap: { name: "roots", key: "k" } }];
+  const parts = { sources, metadata: { uid: "u", generation: 1 } };
+  const bundle = bundleRecord(parts);
+  const before = good(parts, { view: view(ROOT_1, ROOT_2) });
+  const previous = { bundle, resolution: before };
+  const table: {
+    name: string;
+    metadata?: { uid?: string; generation?: number; resourceVersion?: string };
+    view?: ResolveOptions["view"];
+    kept: boolean;
+  }[] = [
+    { name: "nothing", kept: true },
+    { name: "status or labels of the Bundle", metadata: { resourceVersion: "99" }, kept: true },
+    { name: "order of the certificates", view: view(ROOT_2, ROOT_1), kept: true },
+    { name: "spec", metadata: { generation: 2 }, kept: false },
+    { name: "the Bundle was made anew", metadata: { uid: "v" }, kept: false },
+    { name: "a certificate more", view: view(ROOT_1, ROOT_2, LEAF), kept: false },
+    { name: "a certificate less", view: view(ROOT_1), kept: false },
+    { name: "another certificate", view: view(ROOT_1, LEAF), kept: false },
+  ];
+  for (const { name, metadata, view: now = view(ROOT_1, ROOT_2), kept } of table) {
+    await t.step(name, () => {
+      const after = good({ sources, metadata: { ...parts.metadata, ...metadata } }, { view: now, previous });
+      assert.equal(after.version === before.version, kept);
+    });
+  }
+  await t.step("the last pass found a problem", () => {
+    const problem = resolved(parts); // no such ConfigMap
+    assert.equal(problem.ok, false);
+    const after = good(parts, { view: view(ROOT_1), previous: { bundle, resolution: problem } });
+    assert.equal(after.version.pool.length, 1);
+  });
+});

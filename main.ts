@@ -1,0 +1,72 @@
+import { systemClock } from "./lib/clock.ts";
+import { ListenError } from "./lib/http_server.ts";
+import { ClusterConfigError } from "./lib/kube/config.ts";
+import { systemHost } from "./lib/kube/host.ts";
+import { podNamespace } from "./lib/kube/in_cluster.ts";
+import { loadClusterConfig } from "./lib/kube/load_config.ts";
+import { createLogger } from "./lib/log.ts";
+import { Metrics } from "./lib/metrics.ts";
+import { runOperator, StartError } from "./lib/operator.ts";
+import { helpText, type Options, parseCommandLine, UsageError } from "./lib/options.ts";
+import { VERSION } from "./lib/version.ts";
+
+/** Runs the command line `args` and returns the exit code: 0 done, 1 failed, 2 a command line that cannot be used. */
+async function main(args: readonly string[]): Promise<number> {
+  try {
+    const command = parseCommandLine(args);
+    switch (command.run) {
+      case "help":
+        console.log(helpText());
+        return 0;
+      case "version":
+        console.log(`trust-manager v${VERSION}`);
+        return 0;
+      case "operator":
+        return await operate(command.options);
+    }
+  } catch (error) {
+    if (!isForUser(error)) throw error;
+    console.error(`trust-manager: ${error.message}`);
+    return error instanceof UsageError ? 2 : 1;
+  }
+}
+
+/** Errors whose message is one line for the user; all others are defects, and keep their stack. */
+function isForUser(error: unknown): error is Error {
+  return [UsageError, StartError, ListenError, ClusterConfigError].some((type) => error instanceof type);
+}
+
+async function operate(options: Options): Promise<number> {
+  const clock = systemClock;
+  const start = clock.now() - clock.monotonic();
+  const log = createLogger({
+    format: options.logFormat,
+    level: options.logLevel,
+    write: (line) => console.log(line),
+    clock,
+  });
+  const stop = new AbortController();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    Deno.addSignalListener(signal, () => {
+      log.info("Stopping", { signal });
+      stop.abort(new Error(`Received ${signal}`));
+    });
+  }
+  log.info("Starting", { version: VERSION });
+  const cluster = await loadClusterConfig(options.client, { host: systemHost, clock });
+  const ending = await runOperator({
+    options,
+    cluster,
+    podNamespace: await podNamespace(systemHost),
+    hostname: Deno.hostname(),
+    userAgent: `trust-manager/v${VERSION}`,
+    clock,
+    random: Math.random,
+    log,
+    metrics: new Metrics(start, VERSION),
+  }, stop.signal);
+  log.info("Ended", { ending });
+  return ending === "stopped" ? 0 : 1;
+}
+
+Deno.exit(await main(Deno.args));

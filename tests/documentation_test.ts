@@ -1,0 +1,82 @@
+import assert from "node:assert/strict";
+import { filesOf, ROOT } from "./project_files.ts";
+
+Deno.test("every export of lib/ has a doc comment", async () => {
+  const without: string[] = [];
+  for await (const file of filesOf("lib", /(?<!_test)\.ts$/)) {
+    const lines = (await Deno.readTextFile(`${ROOT}/${file}`)).split("\n");
+    lines.forEach((line, index) => {
+      const [, name] =
+        /^export (?:async |abstract )?(?:function\*?|class|interface|type|const|enum) (\w+)/.exec(line) ??
+          [];
+      const before = lines[index - 1] ?? "";
+      // The second and later of overloads, and of a type with the value of the same name, go without.
+      const repeated = lines.slice(0, index).some((other) => other.match(/^export .* (\w+)/)?.[1] === name);
+      if (name !== undefined && !before.endsWith("*/") && !repeated) without.push(`${file}: ${name}`);
+    });
+  }
+  assert.deepEqual(without, []);
+});
+
+Deno.test("every link in a document leads to a file or heading", async () => {
+  const broken: string[] = [];
+  for await (const file of filesOf(".", /\.md$/)) {
+    const text = await Deno.readTextFile(`${ROOT}/${file}`);
+    for (const [, target = ""] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^[a-z]+:/.test(target)) continue;
+      const [path = "", anchor] = target.split("#");
+      const linked = path === "" ? file : `${file.replace(/[^/]*$/, "")}${path}`;
+      const content = await readDocument(linked);
+      if (content === undefined || (anchor !== undefined && !headings(content).includes(anchor))) {
+        broken.push(`${file}: ${target}`);
+      }
+    }
+  }
+  assert.deepEqual(broken, []);
+});
+
+Deno.test("every task, file and folder that a document names in code is there", async () => {
+  const { tasks } = JSON.parse(await Deno.readTextFile(`${ROOT}/deno.json`));
+  const missing: string[] = [];
+  for await (const file of filesOf(".", /\.md$/)) {
+    const text = await Deno.readTextFile(`${ROOT}/${file}`);
+    for (const [, task = ""] of text.matchAll(/\btask ([a-z][a-z:]*)/g)) {
+      if (!(task in tasks)) missing.push(`${file}: task ${task}`);
+    }
+    for (
+      const [, path = ""] of text.matchAll(/`((?:lib|tests|deploy|docs|demo|webhook|bench)\/[\w./-]*)`/g)
+    ) {
+      if (await stat(path) === undefined) missing.push(`${file}: ${path}`);
+    }
+  }
+  assert.deepEqual(missing, []);
+});
+
+Deno.test("the task `start` runs with the permissions of build.ts", async () => {
+  const { PERMISSIONS } = await import("../build.ts");
+  const { tasks } = JSON.parse(await Deno.readTextFile(`${ROOT}/deno.json`));
+  assert.equal(tasks.start.command, `deno run ${PERMISSIONS.join(" ")} main.ts`);
+});
+
+/** Text of a file; empty for a folder, undefined for what is not there. */
+async function readDocument(path: string): Promise<string | undefined> {
+  const info = await stat(path);
+  if (info === undefined) return undefined;
+  return info.isDirectory ? "" : await Deno.readTextFile(`${ROOT}/${path}`);
+}
+
+async function stat(path: string): Promise<Deno.FileInfo | undefined> {
+  try {
+    return await Deno.stat(`${ROOT}/${path}`);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+/** The anchors of a document's headings, as code forges make them. */
+function headings(text: string): string[] {
+  return [...text.matchAll(/^#+ (.+)$/gm)].map(([, title = ""]) =>
+    title.toLowerCase().replace(/[^\p{L}\p{N} _-]/gu, "").replaceAll(" ", "-")
+  );
+}
