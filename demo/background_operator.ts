@@ -73,6 +73,7 @@ export async function stopOperator(directory: string = DIRECTORY): Promise<boole
     }
   }
   if (await isThere()) throw new Error(`Failed to end the operator: process ${record.pid} is still there`);
+  await Deno.remove(record.kubeconfig).catch(() => {}); // it holds a token
   await Deno.remove(recordFile(directory));
   return found;
 }

@@ -76,3 +76,6 @@ async function readIfThere(path: string): Promise<string | undefined> {
     throw error;
   }
 }
+
+/** Prints the package, for `--default-package-location`. */
+if (import.meta.main) console.log(JSON.stringify(await packageOfThisMachine()));

@@ -33,7 +33,12 @@ interface BundleView {
     }[];
     readonly defaultCAVersion?: string;
   };
-  readonly metadata: { readonly generation: number };
+  readonly metadata: { readonly generation: number; readonly uid: string };
+}
+
+interface EventView {
+  readonly reason: string;
+  readonly regarding: { readonly uid: string };
 }
 
 interface TargetView {
@@ -128,6 +133,18 @@ export async function playQuickStart({ stage, admin, defaultPackage, directory }
   await stage.run(`kubectl delete secret ${CA_SECRET} -n cert-manager`);
   await stage.waitFor("the Bundle says that it is not synced", async () => isSynced(await bundle(), "False"));
   await stage.run(`kubectl get bundle ${BUNDLE} -o "jsonpath={.status.conditions[0].message}"`);
+  const { uid } = (await bundle())?.metadata ?? {};
+  await stage.waitFor("an event says so too", async () => {
+    const events = await admin.get<{ items: EventView[] }>(
+      "/apis/events.k8s.io/v1/namespaces/default/events",
+    );
+    return events?.items.some(({ regarding, reason }) =>
+      regarding.uid === uid && reason === "SourceNotFound"
+    ) ?? false;
+  });
+  await stage.run(
+    `kubectl get events --field-selector involvedObject.name=${BUNDLE} -o custom-columns=TYPE:.type,REASON:.reason,MESSAGE:.message`,
+  );
   stage.check("the target still has all its certificates", await certificates("default") === publicCas + 1);
   await stage.run(
     `kubectl create secret generic ${CA_SECRET} -n cert-manager --from-file=tls.crt=${directory}/example-ca.crt`,

@@ -28,6 +28,11 @@ Deno.test("passes are counted by result, and timed", async () => {
     'controller_runtime_reconcile_errors_total{controller="bundles"} 1',
   ]);
   const text = await metrics.text();
+  assert.deepEqual(
+    [...text.matchAll(/^controller_runtime_reconcile_time_seconds_bucket\{le="(.+?)",controller="bundles"/gm)]
+      .map(([, limit]) => limit).join(" "),
+    "0.001 0.005 0.01 0.025 0.05 0.1 0.25 0.5 1 2.5 5 10 30 60 +Inf",
+  );
   assert.ok(text.includes('controller_runtime_reconcile_time_seconds_count{controller="bundles"} 3'));
   assert.ok(
     text.includes('controller_runtime_reconcile_time_seconds_bucket{le="0.25",controller="bundles"} 2'),

@@ -97,7 +97,7 @@ export async function runOperator(context: OperatorContext, signal: AbortSignal)
   const election = options.leaderElect ? electLeader(context, leasing, () => start()) : undefined;
   const events = new EventRecorder({
     client: writing,
-    clusterScopedNamespace: EVENT_NAMESPACE,
+    namespace: EVENT_NAMESPACE,
     reportingController: "bundles",
     reportingInstance: `bundles-${context.hostname}`,
     clock,

@@ -319,11 +319,16 @@ Deno.test("a forgotten key does not run", async (t) => {
     await clock.advance(10_000);
     assert.deepEqual(begun(), ["a"]);
   });
-  await t.step("delayed", () => {
-    const { clock, queue } = setUp();
+  await t.step("delayed, and delayed again after that", async () => {
+    const { clock, queue, begun } = setUp();
     queue.addAfter("a", 100);
     queue.forget("a");
     assert.equal(clock.timers, 0);
+    queue.addAfter("a", 200);
+    await clock.advance(199);
+    assert.deepEqual(begun(), []);
+    await clock.advance(1);
+    assert.deepEqual(begun(), ["a"]);
   });
   await t.step("running, added again and failing: neither repeated nor retried", async () => {
     const { clock, queue, errors, begun, fail } = setUp();
@@ -352,10 +357,11 @@ Deno.test("a forgotten key does not run", async (t) => {
 Deno.test("the longest run is known", async () => {
   const { clock, queue, succeed, fail } = setUp({ concurrency: 2 });
   assert.equal(queue.oldestRunMs(), 0);
+  queue.addAfter("c", 100_000); // does not run, however long it is there
   queue.add("a");
+  assert.equal(queue.oldestRunMs(), 0);
   await clock.advance(300);
   queue.add("b");
-  queue.addAfter("c", 100_000); // does not run, however long it is there
   await clock.advance(200);
   assert.equal(queue.oldestRunMs(), 500);
   await succeed("a");
@@ -391,6 +397,7 @@ Deno.test("stopping gives up what waits and lets finish what runs", async () => 
   queue.addAfter("later", 20_000);
   await clock.advance(900);
   assert.equal(signal("a")?.aborted, false);
+  assert.equal(queue.oldestRunMs(), 900);
   await succeed("a");
   assert.equal(stopped, false);
   await fail("b");
@@ -436,6 +443,11 @@ Deno.test("a queue tells what it does", async () => {
   assert.deepEqual(told.splice(0), ["finished after 1.5 s", "depth 0", "started after 1.5 s"]);
   await fail("b");
   assert.deepEqual(told.splice(0), ["finished after 0 s", "retried"]);
+  queue.add("c");
+  queue.add("d");
+  told.splice(0);
+  queue.forget("d");
+  assert.deepEqual(told.splice(0), ["depth 0"]);
 });
 
 Deno.test("whatever happens in whatever order, no key runs twice at once, and none is lost", async () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import {
+  base64,
   bundleRecord,
   configMap,
   EXPIRED,
@@ -115,6 +116,13 @@ Deno.test("content: each kind hashes its own metadata, and both the key stores",
   for (const content of contents) {
     assert.equal(bodyOf(content).metadata.annotations["trust.cert-manager.io/hash"], content.hash);
   }
+});
+
+Deno.test("content: one key store alone", () => {
+  const target: BundleTarget = { configMap: { key: "k" }, additionalFormats: { jks: additionalFormats.jks } };
+  const [content] = contentsOf({ target }, { encodeKeyStores });
+  assert.ok(content);
+  assert.deepEqual(bodyOf(content).binaryData, { "ca.jks": base64("JKS of 1") });
 });
 
 Deno.test("a body names no namespace, so that one serves all", () => {

@@ -332,6 +332,13 @@ Deno.test("what is wrong with a source is told in the words that users know", as
       message: "couldn't find any valid certificates in bundle",
     },
     {
+      name: "no key asked for",
+      sources: [{ configMap: { name: "c" } }, { configMap: { name: "c", key: "", includeAllKeys: false } }],
+      view: { configMaps: [configMap("c", { k: pemText(ROOT_1) })] },
+      reason: notFound,
+      message: "couldn't find any valid certificates in bundle",
+    },
+    {
       name: "a value without certificates",
       sources: [{ inLine: "no PEM" }],
       reason: notFound,
@@ -380,6 +387,12 @@ Deno.test("what is passed over without an error is noticed", async (t) => {
   const ecAcc = "88497f01602f3154246ae28c4d5aef10f1d87ebb76626f4ae0b7f95ba7968799";
   const table: (Case & { notices: SourceNotice[] })[] = [
     { name: "nothing", sources: [{ inLine: pemText(ROOT_1) }], notices: [] },
+    {
+      name: "nothing of a selector that matches",
+      sources: [{ configMap: { selector: {}, key: "k" } }],
+      view: { configMaps: [configMap("c", { k: pemText(ROOT_1) })] },
+      notices: [],
+    },
     {
       name: "broken blocks, by place",
       sources: [{ inLine: pemText(ROOT_1) + broken }, { secret: { name: "s", key: "k" } }],
@@ -446,4 +459,10 @@ Deno.test("what is passed over without an error is noticed", async (t) => {
       assert.deepEqual(result.notices, notices);
     });
   }
+});
+
+Deno.test("a mistake in the program is not taken for a bad source", () => {
+  const view = { ...sourceView(), get: () => assert.fail("the store is broken") };
+  const bundle = bundleRecord({ sources: [{ configMap: { name: "c", key: "k" } }] });
+  assert.throws(() => gather(bundle, view, { expired: false, nonCa: false }, NOW), /the store is broken/);
 });

@@ -84,7 +84,7 @@ class HttpClient implements KubeClient {
     try {
       for (let attempt = 1;; attempt++) {
         try {
-          return await this.#send(prepared, call, readJson<T>);
+          return await this.#send(prepared, call, (response) => this.#readJson<T>(response));
         } catch (error) {
           const ms = attempt < attempts && !call.signal.aborted
             ? retryDelay(error, attempt, random())
@@ -239,6 +239,20 @@ class HttpClient implements KubeClient {
     return this.#credentials = await this.#config.credentials?.({ force }) ?? {};
   }
 
+  async #readJson<T>(response: Response): Promise<T> {
+    const text = await response.text();
+    if (text === "") return undefined as T;
+    try {
+      return JSON.parse(text) as T;
+    } catch {
+      // Without the parser's message: it quotes the text, which may be a Secret.
+      throw new KubeConnectionError(
+        `${this.#config.server} did not answer in JSON: is it a Kubernetes API server? (${text.length} characters)`,
+        { timedOut: false },
+      );
+    }
+  }
+
   async #refusal(response: Response): Promise<KubeStatusError> {
     const retryAfter = parseRetryAfter(response.headers.get("retry-after"), this.#options.clock.now());
     return new KubeStatusError(readStatus(response.status, await response.text(), retryAfter));
@@ -338,22 +352,6 @@ async function openTransport(
 
 function closeTransport({ transport }: Connection): void {
   transport.then((opened) => opened.close(), () => {});
-}
-
-async function readJson<T>(response: Response): Promise<T> {
-  const text = await response.text();
-  if (text === "") return undefined as T;
-  try {
-    return JSON.parse(text) as T;
-  } catch {
-    // Without the parser's message: it quotes the text, which may be a Secret.
-    throw new KubeConnectionError(
-      `${
-        new URL(response.url).origin
-      } did not answer in JSON: is it a Kubernetes API server? (${text.length} characters)`,
-      { timedOut: false },
-    );
-  }
 }
 
 /**

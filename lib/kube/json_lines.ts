@@ -17,15 +17,6 @@ const NEWLINE = 0x0a;
  * Secrets pass through here and must not stay in memory, so this works on bytes, not on strings (a piece of a string keeps
  * the whole of it alive), copies the beginning of an unfinished line instead of keeping its chunk, and overwrites that copy as
  * soon as the line is complete.
- *
- * ```ts
- * import { JsonLines } from "./json_lines.ts";
- * const values: unknown[] = [];
- * const lines = new JsonLines();
- * lines.push(new TextEncoder().encode('{"a":1}\n{"a"'), (value) => values.push(value));
- * lines.push(new TextEncoder().encode(":2}\n"), (value) => values.push(value));
- * // values: [{ a: 1 }, { a: 2 }]
- * ```
  */
 export class JsonLines {
   readonly #maxLineBytes: number;

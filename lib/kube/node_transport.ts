@@ -8,7 +8,8 @@ import type { Transport, TransportOptions } from "./transport.ts";
 export async function createNodeTransport(options: TransportOptions): Promise<Transport> {
   const { Agent, request } = await import("node:https");
   const agent = new Agent({
-    keepAlive: true,
+    // A connection for each request: Deno 2.9 sends a request on a kept connection a second time when it is destroyed.
+    keepAlive: false,
     rejectUnauthorized: options.insecureSkipTlsVerify !== true,
     ...(options.tlsServerName === undefined ? {} : { servername: options.tlsServerName }),
     ...(options.caCertificates === undefined ? {} : { ca: options.caCertificates }),
@@ -20,9 +21,21 @@ export async function createNodeTransport(options: TransportOptions): Promise<Tr
     send: ({ method, url, headers, body, signal }) =>
       new Promise((resolve, reject) => {
         if (signal.aborted) return reject(signal.reason);
-        const outgoing = request(url, { method, agent, headers: grouped(headers), signal });
-        outgoing.on("error", (error) => reject(signal.aborted ? signal.reason : error));
-        outgoing.on("response", (answer) => resolve(toResponse(answer)));
+        const outgoing = request(url, { method, agent, headers: grouped(headers) });
+        signal.addEventListener("abort", () => {
+          reject(signal.reason);
+          outgoing.destroy();
+        }, { once: true });
+        outgoing.on("error", reject);
+        outgoing.on("response", (answer) => {
+          try {
+            resolve(toResponse(answer));
+          } catch (error) {
+            // A status that is none.
+            reject(error);
+            outgoing.destroy();
+          }
+        });
         outgoing.end(body);
       }),
     close: () => agent.destroy(),

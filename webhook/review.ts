@@ -1,0 +1,94 @@
+import { BUNDLE_API_VERSION } from "../lib/api/bundle.ts";
+import { BundleDecodeError, decodeBundle, type DecodedBundle } from "../lib/api/decode_bundle.ts";
+import { printFieldErrors } from "../lib/api/field_error.ts";
+import { validateBundle } from "../lib/api/validate.ts";
+
+/** `AdmissionReview` (admission.k8s.io/v1) with an answer. */
+export interface AdmissionReview {
+  readonly apiVersion: "admission.k8s.io/v1";
+  readonly kind: "AdmissionReview";
+  readonly response: AdmissionResponse;
+}
+
+/** The answer. `status` says why it was refused. */
+export interface AdmissionResponse {
+  readonly uid: string;
+  readonly allowed: boolean;
+  readonly status?: { readonly code: number; readonly reason?: string; readonly message: string };
+  readonly warnings?: readonly string[];
+}
+
+/** What is no AdmissionReview that could be answered. The message is for the client. */
+export class BadReviewError extends Error {
+  override readonly name = "BadReviewError";
+}
+
+/**
+ * Answers an AdmissionReview of a Bundle. Pure.
+ *
+ * Creates and updates are validated, deletes are always allowed; so is any update of a Bundle that is being deleted, or one
+ * that was stored before it would be refused could never lose its finalizers.
+ *
+ * @param review decoded JSON that need not be an AdmissionReview.
+ * @param warningsOf what to tell about a Bundle that is allowed.
+ * @throws {BadReviewError}
+ */
+export function answerReview(
+  review: unknown,
+  warningsOf: (bundle: DecodedBundle) => readonly string[],
+): AdmissionReview {
+  const { apiVersion, kind, request } = members(review, "The body");
+  if (apiVersion !== "admission.k8s.io/v1" || kind !== "AdmissionReview") {
+    throw new BadReviewError("The body is not an AdmissionReview of admission.k8s.io/v1");
+  }
+  const { uid, operation, object } = members(request, "request");
+  if (typeof uid !== "string" || uid === "") throw new BadReviewError("request.uid is not a string");
+  return { apiVersion, kind, response: { uid, ...decide(operation, object, warningsOf) } };
+}
+
+type Decision = Omit<AdmissionResponse, "uid">;
+
+function decide(
+  operation: unknown,
+  object: unknown,
+  warningsOf: (bundle: DecodedBundle) => readonly string[],
+): Decision {
+  switch (operation) {
+    case "DELETE":
+    case "CONNECT":
+      return { allowed: true };
+    case "CREATE":
+    case "UPDATE":
+      return decideOn(object, warningsOf);
+    default:
+      throw new BadReviewError("request.operation is none of CREATE, UPDATE, DELETE, CONNECT");
+  }
+}
+
+function decideOn(object: unknown, warningsOf: (bundle: DecodedBundle) => readonly string[]): Decision {
+  let bundle: DecodedBundle;
+  try {
+    const { apiVersion = BUNDLE_API_VERSION, kind = "Bundle" } = members(object, "request.object");
+    if (apiVersion !== BUNDLE_API_VERSION || kind !== "Bundle") {
+      throw new BadReviewError(`request.object is not a Bundle of ${BUNDLE_API_VERSION}`);
+    }
+    bundle = decodeBundle(object);
+  } catch (error) {
+    if (!(error instanceof BundleDecodeError) && !(error instanceof BadReviewError)) throw error;
+    return { allowed: false, status: { code: 400, message: error.message } };
+  }
+  if (bundle.metadata.deletionTimestamp !== undefined) return { allowed: true };
+  const errors = validateBundle(bundle);
+  if (errors.length > 0) {
+    return { allowed: false, status: { code: 403, reason: "Forbidden", message: printFieldErrors(errors) } };
+  }
+  const warnings = warningsOf(bundle);
+  return { allowed: true, ...(warnings.length === 0 ? {} : { warnings }) };
+}
+
+function members(value: unknown, what: string): Readonly<Record<string, unknown>> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new BadReviewError(`${what} is not an object`);
+  }
+  return { ...value };
+}
