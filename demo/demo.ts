@@ -8,6 +8,8 @@ import { parseArgs } from "node:util";
 import { RestClient } from "../tests/cluster/rest_client.ts";
 import { clusterDown, clusterUp } from "../tests/cluster/running_cluster.ts";
 import { writeKubeconfig } from "../tests/cluster/control_plane.ts";
+import { GoBuildError } from "../tests/cluster/go_programs.ts";
+import { GoToolchainError } from "../tests/cluster/go_toolchain.ts";
 import { type BackgroundOperator, DIRECTORY, startOperator, stopOperator } from "./background_operator.ts";
 import { packageOfThisMachine } from "./debian_package.ts";
 import { clearQuickStart, playQuickStart } from "./quick_start.ts";
@@ -175,4 +177,12 @@ async function end(logFile: string): Promise<string> {
   return (await Deno.readTextFile(logFile)).trimEnd().split("\n").slice(-15).join("\n");
 }
 
-if (import.meta.main) Deno.exit(await main(Deno.args));
+if (import.meta.main) {
+  try {
+    Deno.exitCode = await main(Deno.args);
+  } catch (error) {
+    if (!(error instanceof GoToolchainError || error instanceof GoBuildError)) throw error;
+    console.error(`   ${error.message}`);
+    Deno.exitCode = 1;
+  }
+}

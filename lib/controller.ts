@@ -7,6 +7,7 @@ import { decide } from "./decide.ts";
 import { isStatus } from "./kube/errors.ts";
 import type { EventInput } from "./kube/event_recorder.ts";
 import type { Change } from "./kube/store.ts";
+import type { KeyStoreEncoder } from "./key_stores.ts";
 import type { Logger } from "./log.ts";
 import type { BundleFigures, Metrics } from "./metrics.ts";
 import { OwnWrites } from "./own_writes.ts";
@@ -16,7 +17,7 @@ import type { BundleRecord } from "./records/bundle_record.ts";
 import type { NamespaceRecord } from "./records/namespace_record.ts";
 import type { SourceRecord } from "./records/source_record.ts";
 import { type TargetRecord, targetStoreKey } from "./records/target_record.ts";
-import { type KeyStoreEncoder, type Resolution, resolve, type TargetContent } from "./resolve.ts";
+import { type Resolution, resolve, type TargetContent } from "./resolve.ts";
 import type { DefaultCas, PoolFilters } from "./sources.ts";
 import { conditionDiffers, foldStatus, statusBody, statusDiffers, type TargetFailure } from "./status.ts";
 import { bundlesOfTarget, changesBundle, concernsSource } from "./triggers.ts";
@@ -238,7 +239,7 @@ export class Controller {
     // The garbage collector removes the targets of a Bundle that is gone or going.
     if (bundle === undefined || bundle.deleting) return;
 
-    const encodeKeyStores = bundle.target.additionalFormats === undefined
+    const encodeKeyStore = bundle.target.additionalFormats === undefined
       ? undefined
       : await this.#options.loadKeyStoreEncoder();
     const previous = this.#states.get(name);
@@ -252,7 +253,7 @@ export class Controller {
       filters: this.#options.filters,
       secretTargetsEnabled: this.#options.secretTargetsEnabled,
       now: clock.now(),
-      ...(encodeKeyStores && { encodeKeyStores }),
+      ...(encodeKeyStore && { encodeKeyStore }),
       ...(previous?.lastGood && { previous: previous.lastGood }),
     });
     const state: BundleState = previous ?? {

@@ -14,10 +14,10 @@ import { EventRecorder } from "./kube/event_recorder.ts";
 import { readFailure } from "./kube/host.ts";
 import { createKubeClient } from "./kube/http_client.ts";
 import { LeaderElection, LeaseLostError } from "./kube/lease.ts";
+import type { KeyStoreEncoder } from "./key_stores.ts";
 import type { Logger } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Options } from "./options.ts";
-import type { KeyStoreEncoder } from "./resolve.ts";
 import type { DefaultCas } from "./sources.ts";
 
 /** Name of the lease of leader election, and of its metric. */
@@ -244,6 +244,7 @@ async function loadDefaultCas(path: string | undefined, log: Logger): Promise<De
 }
 
 /** Loads what encodes key stores, which costs memory, when the first Bundle asks for one. */
-function loadKeyStoreEncoder(): Promise<KeyStoreEncoder> {
-  return Promise.reject(new Error("Key stores are not supported yet"));
+async function loadKeyStoreEncoder(): Promise<KeyStoreEncoder> {
+  const { encodeKeyStore } = await import("./formats/encode_key_store.ts");
+  return encodeKeyStore;
 }

@@ -39,7 +39,7 @@ export interface Options {
   /** 0 turns metrics off. */
   readonly metricsPort: number;
   readonly logFormat: "text" | "json";
-  /** 1 to 5. */
+  /** 0 to 5. */
   readonly logLevel: number;
   readonly webhookEnabled: boolean;
   readonly webhookHost: string;
@@ -58,7 +58,8 @@ export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-type FlagType = "string" | "boolean" | "integer" | "duration" | "list";
+/** `list` takes commas and repeats, `words` repeats only. */
+type FlagType = "string" | "boolean" | "integer" | "duration" | "list" | "words";
 
 interface Flag {
   readonly type: FlagType;
@@ -142,7 +143,7 @@ const FLAGS = {
     short: "v",
     default: "1",
     section: "Logging",
-    help: "1 (quiet) to 5 (everything).",
+    help: "0 (quiet) to 5 (everything).",
   },
   "webhook-enabled": {
     type: "boolean",
@@ -191,7 +192,7 @@ const FLAGS = {
   "token": { type: "string", section: "Kubernetes", help: "Bearer token." },
   "namespace": { type: "string", short: "n", section: "Kubernetes", help: "Namespace of the context." },
   "as": { type: "string", section: "Kubernetes", help: "User to impersonate." },
-  "as-group": { type: "list", section: "Kubernetes", help: "Groups to impersonate." },
+  "as-group": { type: "words", section: "Kubernetes", help: "Groups to impersonate." },
   "as-uid": { type: "string", section: "Kubernetes", help: "UID to impersonate." },
   "certificate-authority": { type: "string", section: "Kubernetes", help: "File with the API server's CA." },
   "client-certificate": { type: "string", section: "Kubernetes", help: "File with the client certificate." },
@@ -246,8 +247,10 @@ export function parseCommandLine(args: readonly string[]): Command {
     const value = token.value?.replace(/^=/, token.rawName.startsWith("--") ? "=" : "") ??
       (flag.type === "boolean" ? "true" : undefined);
     if (value === undefined) throw new UsageError(`Flag ${token.rawName} needs a value`);
-    if (flag.type === "list") lists.set(token.name, [...lists.get(token.name) ?? [], ...splitList(value)]);
-    else values.set(token.name, value);
+    if (flag.type === "words") lists.set(token.name, [...lists.get(token.name) ?? [], value]);
+    else if (flag.type === "list") {
+      lists.set(token.name, [...lists.get(token.name) ?? [], ...splitList(value)]);
+    } else values.set(token.name, value);
   }
   return { run: "operator", options: readOptions(values, lists) };
 }
@@ -363,7 +366,7 @@ function readOptions(values: ReadonlyMap<FlagName, string>, lists: ReadonlyMap<F
       "text or json",
       (value) => value === "text" || value === "json" ? value : undefined,
     ),
-    logLevel: parsed("log-level", "a number from 1 to 5", (value) => parseInteger(value, 0, 5)),
+    logLevel: parsed("log-level", "a number from 0 to 5", (value) => parseInteger(value, 0, 5)),
     webhookEnabled: boolean("webhook-enabled"),
     webhookHost: required("webhook-host"),
     webhookPort: port("webhook-port"),

@@ -1,7 +1,6 @@
 import {
   BUNDLE_API_VERSION,
   BUNDLE_LABEL,
-  type BundleTarget,
   HASH_ANNOTATION,
   type TargetKind,
   type TargetTemplate,
@@ -11,6 +10,7 @@ import type { Certificate } from "./certs/certificate.ts";
 import { pemOf } from "./certs/pem_of.ts";
 import { earliestNotAfter } from "./certs/pool.ts";
 import { targetHash } from "./hash.ts";
+import { encodeKeyStores, type KeyStore, type KeyStoreEncoder } from "./key_stores.ts";
 import type { BundleRecord } from "./records/bundle_record.ts";
 import { keySet } from "./records/target_record.ts";
 import { gather, type PoolFilters, type SourceNotice, type SourceView } from "./sources.ts";
@@ -30,6 +30,7 @@ export interface TargetContent {
 export interface Version {
   readonly pool: readonly Certificate[];
   readonly contents: readonly TargetContent[];
+  readonly keyStores: readonly KeyStore[];
   /** The earliest `notAfter` of the pool, in milliseconds since the Unix epoch. */
   readonly earliestExpiry: number;
 }
@@ -55,12 +56,6 @@ export type Resolution =
     readonly notices: readonly SourceNotice[];
   };
 
-/** Encodes the key stores that a Bundle asks for: data key to bytes. Throws an error with a message for the user. */
-export type KeyStoreEncoder = (
-  pool: readonly Certificate[],
-  target: BundleTarget,
-) => ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
-
 /** What {@linkcode resolve} is told beside the Bundle. */
 export interface ResolveOptions {
   readonly view: SourceView;
@@ -69,7 +64,7 @@ export interface ResolveOptions {
   /** Milliseconds since the Unix epoch. */
   readonly now: number;
   /** Needed if the Bundle asks for key stores. */
-  readonly encodeKeyStores?: KeyStoreEncoder;
+  readonly encodeKeyStore?: KeyStoreEncoder;
   /** What the last pass over this same Bundle found; its version is kept if nothing in it has changed. */
   readonly previous?: { readonly bundle: BundleRecord; readonly resolution: Resolution };
 }
@@ -99,8 +94,10 @@ export function resolve(bundle: BundleRecord, options: ResolveOptions): Resoluti
       false,
     );
   }
-  const version = reusableVersion(bundle, gathered.pool, options.previous) ??
-    encodeVersion(bundle, gathered.pool, options.encodeKeyStores);
+  const former = sameVersionPool(gathered.pool, options.previous);
+  const version = former !== undefined && isSameBundle(bundle, options.previous?.bundle)
+    ? former
+    : encodeVersion(bundle, gathered.pool, options.encodeKeyStore, former?.keyStores ?? []);
   if ("reason" in version) return { ok: false, problem: version };
   const { defaultCaVersion, notices } = gathered;
   return { ok: true, version, selector, defaultCaVersion, notices };
@@ -110,39 +107,40 @@ function problem(reason: string, message: string, retry: boolean): Resolution {
   return { ok: false, problem: { reason, message, retry } };
 }
 
-/** The version of the last pass, if the Bundle and its pool are the same. Encoding is the dear part of a pass. */
-function reusableVersion(
-  bundle: BundleRecord,
+/** The version of the last pass, if its pool is the same. Encoding is the dear part of a pass. */
+function sameVersionPool(
   pool: readonly Certificate[],
   previous: ResolveOptions["previous"],
 ): Version | undefined {
   if (previous === undefined || !previous.resolution.ok) return undefined;
-  if (previous.bundle.uid !== bundle.uid || previous.bundle.generation !== bundle.generation) {
-    return undefined;
-  }
   const { version } = previous.resolution;
   const same = version.pool.length === pool.length &&
     version.pool.every(({ sha256 }, index) => sha256 === pool[index]?.sha256);
   return same ? version : undefined;
 }
 
+function isSameBundle(a: BundleRecord, b: BundleRecord | undefined): boolean {
+  return a.uid === b?.uid && a.generation === b.generation;
+}
+
 function encodeVersion(
   bundle: BundleRecord,
   pool: readonly Certificate[],
-  encodeKeyStores: KeyStoreEncoder | undefined,
+  encodeKeyStore: KeyStoreEncoder | undefined,
+  formerKeyStores: readonly KeyStore[],
 ): Version | Problem {
   const pem = pemOf(pool);
   const { target } = bundle;
   const templates = ([["ConfigMap", target.configMap], ["Secret", target.secret]] as const)
     .flatMap(([kind, template]) => template === undefined ? [] : [{ kind, template }]);
   const [first] = templates;
-  let stores: ReadonlyMap<string, Uint8Array<ArrayBuffer>> = new Map();
+  let keyStores: readonly KeyStore[] = [];
   if (first !== undefined && target.additionalFormats !== undefined) {
-    if (encodeKeyStores === undefined) {
+    if (encodeKeyStore === undefined) {
       throw new TypeError("A Bundle asks for key stores, but no encoder was passed");
     }
     try {
-      stores = encodeKeyStores(pool, target);
+      keyStores = encodeKeyStores(pool, target.additionalFormats, encodeKeyStore, formerKeyStores);
     } catch (error) {
       return failedTarget(first.kind, `failed to encode key stores: ${messageOf(error)}`);
     }
@@ -150,7 +148,7 @@ function encodeVersion(
   const contents: TargetContent[] = [];
   for (const { kind, template } of templates) {
     const sizes = new Map([[template.key, pem.length]]);
-    for (const [key, bytes] of stores) sizes.set(key, bytes.length);
+    for (const { key, bytes } of keyStores) sizes.set(key, bytes.length);
     const sum = [...sizes.values()].reduce((a, b) => a + b, 0);
     if (sum > MAX_DATA_BYTES) return failedTarget(kind, oversize(sizes, sum));
     const hash = targetHash(pem, target.additionalFormats, template.metadata);
@@ -158,10 +156,12 @@ function encodeVersion(
       kind,
       hash,
       keys: keySet(sizes.keys()),
-      body: new TextEncoder().encode(JSON.stringify(targetBody(kind, bundle, template, pem, hash, stores))),
+      body: new TextEncoder().encode(
+        JSON.stringify(targetBody(kind, bundle, template, pem, hash, keyStores)),
+      ),
     });
   }
-  return { pool, contents, earliestExpiry: earliestNotAfter(pool) ?? Infinity };
+  return { pool, contents, keyStores, earliestExpiry: earliestNotAfter(pool) ?? Infinity };
 }
 
 function failedTarget(kind: TargetKind, cause: string): Problem {
@@ -185,11 +185,11 @@ function targetBody(
   template: TargetTemplate,
   pem: string,
   hash: string,
-  stores: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
+  keyStores: readonly KeyStore[],
 ): Record<string, unknown> {
-  const binary = Object.fromEntries([...stores].map(([key, bytes]) => [key, bytes.toBase64()]));
+  const binary = Object.fromEntries(keyStores.map(({ key, bytes }) => [key, bytes.toBase64()]));
   const data = kind === "ConfigMap"
-    ? { data: { [template.key]: pem }, ...(stores.size > 0 ? { binaryData: binary } : {}) }
+    ? { data: { [template.key]: pem }, ...(keyStores.length > 0 ? { binaryData: binary } : {}) }
     : { data: { [template.key]: new TextEncoder().encode(pem).toBase64(), ...binary } };
   return {
     apiVersion: "v1",

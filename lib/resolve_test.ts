@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import {
   base64,
+  type BundleParts,
   bundleRecord,
   configMap,
   EXPIRED,
@@ -15,6 +16,7 @@ import {
   type TestCertificate,
 } from "../tests/builders.ts";
 import type { BundleTarget, TargetMetadata } from "./api/bundle.ts";
+import type { KeyStoreEncoder } from "./key_stores.ts";
 import { keySet } from "./records/target_record.ts";
 import { type Problem, resolve, type ResolveOptions, type TargetContent } from "./resolve.ts";
 
@@ -47,13 +49,8 @@ function bodyOf({ body }: TargetContent) {
 }
 
 /** Stands in for the real encoders: of each key store, a text of the number of certificates. */
-const encodeKeyStores: ResolveOptions["encodeKeyStores"] = (pool, { additionalFormats }) => {
-  const bytes = (text: string) => new TextEncoder().encode(`${text} of ${pool.length}`);
-  return new Map([
-    ...additionalFormats?.jks ? [[additionalFormats.jks.key, bytes("JKS")] as const] : [],
-    ...additionalFormats?.pkcs12 ? [[additionalFormats.pkcs12.key, bytes("PKCS#12")] as const] : [],
-  ]);
-};
+const encodeKeyStore: KeyStoreEncoder = (pool, { format }) =>
+  new TextEncoder().encode(`${format === "jks" ? "JKS" : "PKCS#12"} of ${pool.length}`);
 
 const metadata: TargetMetadata = {
   annotations: { note: "for all", "trust.cert-manager.io/hash": "not the user's to set" },
@@ -82,7 +79,7 @@ Deno.test("the apply bodies", async (t) => {
   ];
   for (const { name, target } of table) {
     await t.step(name, async (t) => {
-      const contents = contentsOf({ target }, { encodeKeyStores });
+      const contents = contentsOf({ target }, { encodeKeyStore });
       await t.assertSnapshot(contents.map(bodyOf));
     });
   }
@@ -107,7 +104,7 @@ Deno.test("content: each kind hashes its own metadata, and both the key stores",
       secret: { key: "b", metadata: { annotations: { n: "2" } } },
       additionalFormats,
     },
-  }, { encodeKeyStores });
+  }, { encodeKeyStore });
   const before = ROOT_1.pem + "changeit" + "Modern2023";
   assert.deepEqual(contents.map(({ kind, hash, keys }) => ({ kind, hash, keys })), [
     { kind: "ConfigMap", hash: sha256(`${before}l1`), keys: keySet(["a", "ca.jks", "ca.p12"]) },
@@ -120,7 +117,7 @@ Deno.test("content: each kind hashes its own metadata, and both the key stores",
 
 Deno.test("content: one key store alone", () => {
   const target: BundleTarget = { configMap: { key: "k" }, additionalFormats: { jks: additionalFormats.jks } };
-  const [content] = contentsOf({ target }, { encodeKeyStores });
+  const [content] = contentsOf({ target }, { encodeKeyStore });
   assert.ok(content);
   assert.deepEqual(bodyOf(content).binaryData, { "ca.jks": base64("JKS of 1") });
 });
@@ -252,7 +249,7 @@ Deno.test("a target may hold as much as the API server takes, and not one byte m
     additionalFormats: { jks: { key: "ca.jks" } },
   };
   const store = (bytes: number): Partial<ResolveOptions> => ({
-    encodeKeyStores: () => new Map([["ca.jks", new Uint8Array(bytes)]]),
+    encodeKeyStore: () => new Uint8Array(bytes),
   });
   await t.step("as much", () => {
     assert.equal(contentsOf({ target }, store(limit - ROOT_1.pem.length)).length, 1);
@@ -273,7 +270,7 @@ Deno.test("a target may hold as much as the API server takes, and not one byte m
 });
 
 Deno.test("key stores that cannot be encoded are a problem of the Bundle", async (t) => {
-  const fails: ResolveOptions["encodeKeyStores"] = () => {
+  const fails: KeyStoreEncoder = () => {
     throw new Error("the password cannot be used");
   };
   for (
@@ -283,7 +280,7 @@ Deno.test("key stores that cannot be encoded are a problem of the Bundle", async
     ] as const
   ) {
     await t.step(kind, () => {
-      assert.deepEqual(resolved({ target }, { encodeKeyStores: fails }), {
+      assert.deepEqual(resolved({ target }, { encodeKeyStore: fails }), {
         ok: false,
         problem: {
           reason: `Sync${kind}TargetFailed`,
@@ -299,16 +296,61 @@ Deno.test("key stores that cannot be encoded are a problem of the Bundle", async
   });
 });
 
-Deno.test("key stores are encoded of the pool, once for both kinds", () => {
-  const calls: unknown[] = [];
-  const target: BundleTarget = { configMap: { key: "k" }, secret: { key: "k" }, additionalFormats };
-  contentsOf({ target }, {
-    encodeKeyStores: (pool, asked) => {
-      calls.push(pool.map(({ sha256 }) => sha256), asked);
-      return new Map();
-    },
-  });
-  assert.deepEqual(calls, [[ROOT_1.sha256], target]);
+Deno.test("key stores are encoded of the pool, once for both kinds, and anew only if something they hold has changed", async (t) => {
+  let asked: unknown[] = [];
+  const encode: KeyStoreEncoder = (pool, options) => {
+    asked.push([pool.map(({ sha256 }) => sha256), options]);
+    return encodeKeyStore(pool, options);
+  };
+  const jks = { key: "ca.jks", password: "secret" };
+  const pkcs12 = { key: "ca.p12", password: "", profile: "LegacyDES" } as const;
+  const pool = [ROOT_1.sha256];
+  const both = { configMap: { key: "k" }, secret: { key: "k" } };
+  const madeJks = [pool, { format: "jks", password: "secret" }];
+  const madePkcs12 = [pool, { format: "pkcs12", password: "", profile: "LegacyDES" }];
+  const rows: [what: string, parts: BundleParts, made: unknown[]][] = [
+    ["all", { target: { ...both, additionalFormats: { jks, pkcs12 } } }, [madeJks, madePkcs12]],
+    ["another data key", {
+      target: { ...both, additionalFormats: { jks: { ...jks, key: "other" }, pkcs12 } },
+    }, []],
+    ["other labels", {
+      target: {
+        configMap: { key: "k", metadata: { labels: { a: "b" } } },
+        additionalFormats: { jks, pkcs12 },
+      },
+    }, []],
+    ["another password", {
+      target: { ...both, additionalFormats: { jks: { ...jks, password: "x" }, pkcs12 } },
+    }, [
+      [pool, { format: "jks", password: "x" }],
+    ]],
+    ["no profile", { target: { ...both, additionalFormats: { pkcs12: { key: "ca.p12" } } } }, [
+      [pool, { format: "pkcs12", password: "" }],
+    ]],
+    ["another pool", {
+      sources: [{ inLine: pemText(ROOT_2) }],
+      target: { ...both, additionalFormats: { jks } },
+    }, [[[ROOT_2.sha256], { format: "jks", password: "secret" }]]],
+  ];
+  const first = bundleRecord({ target: { ...both, additionalFormats: { jks, pkcs12 } } });
+  const options = {
+    view: sourceView({}),
+    filters: { expired: false, nonCa: false },
+    secretTargetsEnabled: true,
+    now: 0,
+  };
+  const resolution = resolve(first, { ...options, encodeKeyStore: encode });
+  assert.deepEqual(asked, rows[0]?.[2]);
+  for (const [what, parts, made] of rows.slice(1)) {
+    await t.step(what, () => {
+      asked = [];
+      const changed = bundleRecord({ metadata: { generation: 2 }, ...parts });
+      assert.ok(
+        resolve(changed, { ...options, encodeKeyStore: encode, previous: { bundle: first, resolution } }).ok,
+      );
+      assert.deepEqual(asked, made);
+    });
+  }
 });
 
 Deno.test("the earliest expiry is that of the pool after its filters", () => {

@@ -4,6 +4,8 @@
  */
 import { buildPeer, PEER_VERSION } from "./peer/build_peer.ts";
 import { buildControlPlane } from "./cluster/build_control_plane.ts";
+import { findGo, type GoToolchain, goVersionOf } from "./cluster/go_toolchain.ts";
+import { ROOT } from "./project_files.ts";
 
 /** What became of some tests. */
 export interface TestCount {
@@ -24,10 +26,14 @@ export function countTests(output: string, exitCode: number): TestCount {
 }
 
 /** Runs one command of Deno in the checkout, passes its output on, and returns the output and the exit code. */
-async function deno(args: readonly string[]): Promise<{ output: string; code: number }> {
+async function deno(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<{ output: string; code: number }> {
   const process = new Deno.Command(Deno.execPath(), {
     args: [...args],
-    cwd: new URL("..", import.meta.url),
+    cwd: ROOT,
+    env: { ...env },
     stdin: "null",
     stdout: "piped",
   }).spawn();
@@ -41,6 +47,13 @@ async function deno(args: readonly string[]): Promise<{ output: string; code: nu
   return { output, code: (await process.status).code };
 }
 
+/** Environment in which the command `go` is that one: some tests build Go programs by themselves. */
+function firstInPath({ command, env }: GoToolchain): Record<string, string> {
+  const path = Deno.env.get("PATH") ?? "";
+  const slash = command.lastIndexOf("/");
+  return { ...env, PATH: slash < 0 ? path : `${command.slice(0, slash)}:${path}` };
+}
+
 async function main(args: readonly string[]): Promise<number> {
   let count: TestCount = { passed: 0, failed: 1 };
   try {
@@ -49,7 +62,14 @@ async function main(args: readonly string[]): Promise<number> {
     // Before the tests, so that a failure is told at once and the time is not taken for that of a test.
     await buildControlPlane();
     console.error(`The Go project's ${PEER_VERSION}: ${await buildPeer()}`);
-    const { output, code } = await deno(["test", "--allow-all", "--doc", "--no-check", ...args]);
+    const go = await findGo(
+      goVersionOf(await Deno.readTextFile(`${ROOT}/tests/cluster/go.mod`)),
+      (line) => console.error(line),
+    );
+    const { output, code } = await deno(
+      ["test", "--allow-all", "--doc", "--no-check", ...args],
+      firstInPath(go),
+    );
     count = countTests(output, code);
   } catch (error) {
     console.error(error);

@@ -203,7 +203,7 @@ export class TlsServer {
   }
 
   #receive(connection: Connection, request: IncomingMessage, response: ServerResponse): void {
-    const { limits, answer, clock } = this.#options;
+    const { limits, answer } = this.#options;
     const chunks: Uint8Array[] = [];
     let open = true;
     const reception: Reception = {
@@ -247,12 +247,7 @@ export class TlsServer {
       if (!open) return;
       const body = Buffer.concat(chunks);
       end();
-      this.#send(this.#answered(answer, body), response, () => {
-        connection.busy = false;
-        connection.answered++;
-        connection.cancel();
-        connection.cancel = clock.setTimer(limits.idleMs, () => connection.socket.destroy());
-      });
+      this.#send(this.#answered(answer, body), response, () => this.#becomeIdle(connection));
     });
   }
 
@@ -266,7 +261,10 @@ export class TlsServer {
     }
   }
 
-  /** Answers before the request has ended, and closes the connection once the client had time to see that. */
+  /**
+   * Answers before the request has ended. What is still sent is dropped; the connection goes on if that ends soon. (It is not
+   * closed at once, which would be a reset to a client that still sends, and lose the answer.)
+   */
   #refuse(
     answer: HttpAnswer,
     connection: Connection,
@@ -275,10 +273,19 @@ export class TlsServer {
   ): void {
     connection.cancel();
     connection.cancel = this.#options.clock.setTimer(LINGER_MS, () => connection.socket.destroy());
-    request.resume();
-    this.#send({ ...answer, headers: { ...answer.headers, connection: "close" } }, response, () => {
-      if (request.complete) connection.socket.end();
+    this.#send(answer, response, () => {
+      if (request.complete) this.#becomeIdle(connection);
+      else request.once("end", () => this.#becomeIdle(connection));
     });
+    request.resume();
+  }
+
+  #becomeIdle(connection: Connection): void {
+    const { limits, clock } = this.#options;
+    connection.busy = false;
+    connection.answered++;
+    connection.cancel();
+    connection.cancel = clock.setTimer(limits.idleMs, () => connection.socket.destroy());
   }
 
   #send({ status, headers, body }: HttpAnswer, response: ServerResponse, sent: () => void): void {

@@ -1,0 +1,55 @@
+import type { AdditionalFormats } from "./api/bundle.ts";
+import { jksPassword, pkcs12Password } from "./api/defaults.ts";
+import type { Certificate } from "./certs/certificate.ts";
+import type { KeyStoreOptions } from "./formats/encode_key_store.ts";
+
+/** Encodes one key store, byte-stable. Throws an error with a message for the user. */
+export type KeyStoreEncoder = (
+  pool: readonly Certificate[],
+  options: KeyStoreOptions,
+) => Uint8Array<ArrayBuffer>;
+
+/** A key store, as all targets of a Bundle hold it. */
+export interface KeyStore {
+  /** Its data key. */
+  readonly key: string;
+  readonly options: KeyStoreOptions;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/**
+ * The key stores that a Bundle asks for. Encoding is dear, so one is made anew only if the pool, its password or its profile has changed.
+ *
+ * @param former key stores of the same pool.
+ * @throws what `encode` throws.
+ */
+export function encodeKeyStores(
+  pool: readonly Certificate[],
+  formats: AdditionalFormats,
+  encode: KeyStoreEncoder,
+  former: readonly KeyStore[],
+): KeyStore[] {
+  return wantedKeyStores(formats).map(({ key, options }) => {
+    const same = former.find((store) => sameOptions(store.options, options));
+    return { key, options, bytes: same?.bytes ?? encode(pool, options) };
+  });
+}
+
+function wantedKeyStores({ jks, pkcs12 }: AdditionalFormats): Omit<KeyStore, "bytes">[] {
+  const wanted: Omit<KeyStore, "bytes">[] = [];
+  if (jks !== undefined) {
+    wanted.push({ key: jks.key, options: { format: "jks", password: jksPassword(jks) } });
+  }
+  if (pkcs12 !== undefined) {
+    const options = { format: "pkcs12", password: pkcs12Password(pkcs12) } as const;
+    wanted.push({
+      key: pkcs12.key,
+      options: pkcs12.profile === undefined ? options : { ...options, profile: pkcs12.profile },
+    });
+  }
+  return wanted;
+}
+
+function sameOptions(a: KeyStoreOptions, b: KeyStoreOptions): boolean {
+  return a.format === b.format && a.password === b.password && a.profile === b.profile;
+}

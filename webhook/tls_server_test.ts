@@ -1,0 +1,388 @@
+import assert from "node:assert/strict";
+import https from "node:https";
+import net from "node:net";
+import tls from "node:tls";
+import { systemClock } from "../lib/clock.ts";
+import { createLogger, type Logger } from "../lib/log.ts";
+import { admissionReview, bundleOf } from "../tests/admission_review.ts";
+import { answerBody, refuseHead, WEBHOOK_PATH } from "./admission_handler.ts";
+import { type TestKeyPair, testKeyPair } from "./test_key_pair.ts";
+import { DEFAULT_LIMITS, type ServerLimits, TlsServer } from "./tls_server.ts";
+
+const quiet: Logger = createLogger({ format: "json", level: 0, write: () => {}, clock: systemClock });
+const review = JSON.stringify(admissionReview(bundleOf({ spec: { sources: [{ inLine: "pem" }] } })));
+const SHORT = { headMs: 300, bodyMs: 300 };
+
+/** A server on a free port, with a certificate. */
+class Fixture implements AsyncDisposable {
+  readonly server: TlsServer;
+  readonly keyPair: TestKeyPair;
+
+  constructor(server: TlsServer, keyPair: TestKeyPair) {
+    this.server = server;
+    this.keyPair = keyPair;
+  }
+
+  static async start(
+    limits: Partial<ServerLimits> = {},
+    options: { minVersion?: "TLSv1.2" | "TLSv1.3"; log?: Logger; answer?: typeof answerBody } = {},
+  ): Promise<Fixture> {
+    const keyPair = await testKeyPair();
+    const { answer = answerBody, log = quiet, minVersion = "TLSv1.2" } = options;
+    const server = await TlsServer.listen({
+      host: "127.0.0.1",
+      port: 0,
+      minVersion,
+      limits: { ...DEFAULT_LIMITS, ...limits },
+      refuse: refuseHead,
+      answer: (body) => answer(body, () => []),
+      clock: systemClock,
+      log,
+    });
+    server.use(keyPair.pair);
+    return new Fixture(server, keyPair);
+  }
+
+  /** A TLS connection. */
+  async connect(options: tls.ConnectionOptions = {}): Promise<tls.TLSSocket> {
+    const { port } = this.server;
+    const socket = tls.connect({
+      host: "127.0.0.1",
+      port,
+      servername: "localhost",
+      ca: this.keyPair.ca,
+      ...options,
+    });
+    await once(socket, "secureConnect");
+    return socket;
+  }
+
+  /** A valid request on a connection of its own; resolves to the status. */
+  request(
+    body: string = review,
+    options: https.RequestOptions = {},
+  ): Promise<{ status: number; text: string }> {
+    const { promise, resolve, reject } = Promise.withResolvers<{ status: number; text: string }>();
+    const request = https.request({
+      host: "127.0.0.1",
+      port: this.server.port,
+      servername: "localhost",
+      ca: this.keyPair.ca,
+      path: WEBHOOK_PATH,
+      method: "POST",
+      agent: false,
+      headers: {
+        "content-type": "application/json",
+        "content-length": new TextEncoder().encode(body).length,
+      },
+      ...options,
+    }, (response) => {
+      let text = "";
+      response.setEncoding("utf8");
+      response.on("data", (chunk) => text += chunk);
+      response.on("end", () => resolve({ status: response.statusCode ?? 0, text }));
+      response.on("error", reject);
+    });
+    request.on("error", reject);
+    request.end(body);
+    return promise;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.server.close(0);
+  }
+}
+
+function once(socket: net.Socket, event: string): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  socket.once(event, () => resolve());
+  if (event !== "close") socket.once("error", reject);
+  else socket.on("error", () => {});
+  return promise;
+}
+
+/** What the server sends until it ends the connection. */
+async function allOf(socket: net.Socket): Promise<string> {
+  let text = "";
+  socket.on("data", (chunk) => text += new TextDecoder().decode(chunk));
+  await once(socket, "close");
+  return text;
+}
+
+async function until(what: string, condition: () => boolean): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`Waited in vain: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+const HEAD = `POST ${WEBHOOK_PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n`;
+
+Deno.test("a review is answered", async () => {
+  await using fixture = await Fixture.start();
+  const { status, text } = await fixture.request();
+  assert.equal(status, 200);
+  assert.equal(JSON.parse(text).response.allowed, true);
+});
+
+Deno.test("one connection serves many requests", async () => {
+  await using fixture = await Fixture.start();
+  const agent = new https.Agent({ keepAlive: true, maxSockets: 1 });
+  for (let i = 0; i < 50; i++) assert.equal((await fixture.request(review, { agent })).status, 200);
+  assert.equal(fixture.server.connections, 1);
+  agent.destroy();
+});
+
+Deno.test("requests that are refused by their head", async () => {
+  await using fixture = await Fixture.start();
+  assert.equal((await fixture.request(review, { path: "/" })).status, 404);
+  assert.equal((await fixture.request(review, { method: "PUT" })).status, 405);
+  assert.equal((await fixture.request(review, { headers: { "content-type": "text/plain" } })).status, 415);
+  assert.equal((await fixture.request()).status, 200);
+});
+
+Deno.test("the minimum TLS version is enforced, also after a rotation", async () => {
+  await using fixture = await Fixture.start({}, { minVersion: "TLSv1.3" });
+  for (let i = 0; i < 2; i++) {
+    await assert.rejects(fixture.connect({ maxVersion: "TLSv1.2" }));
+    assert.equal((await fixture.request()).status, 200);
+    fixture.server.use(fixture.keyPair.pair);
+  }
+});
+
+Deno.test("a new certificate serves new connections, and open ones go on", async () => {
+  await using fixture = await Fixture.start();
+  const agent = new https.Agent({ keepAlive: true, maxSockets: 1 });
+  assert.equal((await fixture.request(review, { agent })).status, 200);
+  const next = await testKeyPair();
+  fixture.server.use(next.pair);
+  assert.equal((await fixture.request(review, { agent })).status, 200);
+  const socket = await fixture.connect({ ca: next.ca });
+  assert.equal(socket.getPeerCertificate().serialNumber, next.pair.serialNumber);
+  socket.destroy();
+  agent.destroy();
+});
+
+Deno.test("before there is a certificate, handshakes fail and nothing else", async () => {
+  const keyPair = await testKeyPair();
+  const server = await TlsServer.listen({
+    host: "127.0.0.1",
+    port: 0,
+    minVersion: "TLSv1.2",
+    limits: DEFAULT_LIMITS,
+    refuse: refuseHead,
+    answer: (body) => answerBody(body, () => []),
+    clock: systemClock,
+    log: quiet,
+  });
+  await using fixture = new Fixture(server, keyPair);
+  await assert.rejects(fixture.connect());
+  server.use(keyPair.pair);
+  assert.equal((await fixture.request()).status, 200);
+});
+
+Deno.test("a port that is taken", async () => {
+  await using fixture = await Fixture.start();
+  const { port } = fixture.server;
+  await assert.rejects(
+    TlsServer.listen({
+      host: "127.0.0.1",
+      port,
+      minVersion: "TLSv1.2",
+      limits: DEFAULT_LIMITS,
+      refuse: refuseHead,
+      answer: (body) => answerBody(body, () => []),
+      clock: systemClock,
+      log: quiet,
+    }),
+    {
+      name: "ListenError",
+      message: new RegExp(`^Cannot serve the webhook on 127\\.0\\.0\\.1, port ${port}: `),
+    },
+  );
+});
+
+Deno.test("close answers what is being received", async () => {
+  const fixture = await Fixture.start();
+  const idle = await fixture.connect();
+  const socket = await fixture.connect();
+  socket.write(`${HEAD}content-length: ${review.length}\r\n\r\n${review.slice(0, 10)}`);
+  // The request has arrived once a later one is answered.
+  await fixture.request();
+  const closed = fixture.server.close(5_000);
+  await once(idle, "close");
+  socket.write(review.slice(10));
+  const answer = allOf(socket);
+  await until("the answer", () => socket.bytesRead > 0);
+  socket.destroy();
+  assert.match(await answer, /^HTTP\/1\.1 200 /);
+  await closed;
+});
+
+Deno.test("close does not wait for ever", async () => {
+  const fixture = await Fixture.start();
+  const socket = await fixture.connect();
+  socket.write(`${HEAD}content-length: 100\r\n\r\nabc`);
+  await fixture.request();
+  const gone = once(socket, "close");
+  await fixture.server.close(50);
+  await gone;
+});
+
+Deno.test("a defect is answered with 500 and logged without the request", async () => {
+  const lines: string[] = [];
+  const log = createLogger({
+    format: "json",
+    level: 1,
+    write: (line) => lines.push(line),
+    clock: systemClock,
+  });
+  const answer = () => {
+    throw new TypeError("defect");
+  };
+  await using fixture = await Fixture.start({}, { log, answer });
+  assert.deepEqual(await fixture.request(), { status: 500, text: "Internal error\n" });
+  assert.equal(lines.length, 1);
+  assert.match(lines[0] ?? "", /Failed to answer an admission request.*defect/);
+  assert.doesNotMatch(lines[0] ?? "", /pem|\.ts/);
+});
+
+/** Clients that mean no good; each is sent, and what it gets back in the end is looked at. */
+const hostile: Record<
+  string,
+  { tls: boolean; send: string | Uint8Array; answer: RegExp; limits?: Partial<ServerLimits> }
+> = {
+  "plain HTTP": { tls: false, send: "GET / HTTP/1.1\r\nhost: x\r\n\r\n", answer: /^[^<]*$/ },
+  "garbage": { tls: false, send: crypto.getRandomValues(new Uint8Array(10_000)), answer: /^[^<]*$/ },
+  "half a TLS handshake": {
+    tls: false,
+    send: new Uint8Array([0x16, 3, 1, 2, 0, 1, 0]),
+    answer: /^$/,
+    limits: SHORT,
+  },
+  "nothing, before the handshake": { tls: false, send: "", answer: /^$/, limits: SHORT },
+  "nothing, after the handshake": { tls: true, send: "", answer: /^$/, limits: SHORT },
+  "half a head": { tls: true, send: "POST / HTTP/1.1\r\nhost: x\r\n", answer: /^$/, limits: SHORT },
+  "a head that is no HTTP": {
+    tls: true,
+    send: "hello\r\n\r\n",
+    answer: /^(HTTP\/1\.1 400 .*)?$/s,
+    limits: SHORT,
+  },
+  "a body that does not end": {
+    tls: true,
+    send: `${HEAD}content-length: 100\r\n\r\nabc`,
+    answer: /^$/,
+    limits: SHORT,
+  },
+  "chunks that do not end": {
+    tls: true,
+    send: `${HEAD}transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n`,
+    answer: /^$/,
+    limits: SHORT,
+  },
+  "a body that says that it is too large": {
+    tls: true,
+    send: `${HEAD}content-length: 104857600\r\n\r\nabc`,
+    answer: /^HTTP\/1\.1 413 .*larger than 3145728 bytes/si,
+  },
+  "a length that is no number": {
+    tls: true,
+    send: `${HEAD}content-length: lots\r\n\r\nabc`,
+    answer: /^(HTTP\/1\.1 4.*)?$/s,
+    limits: SHORT,
+  },
+  "a head that is too large": {
+    tls: true,
+    send: `${HEAD}x: ${"y".repeat(1_000_000)}\r\n\r\n`,
+    answer: /^(HTTP\/1\.1 4.*)?$/s,
+    limits: SHORT,
+  },
+};
+
+for (const [name, { tls: secure, send, answer, limits }] of Object.entries(hostile)) {
+  Deno.test(`hostile client: ${name}`, async () => {
+    await using fixture = await Fixture.start(limits);
+    const socket = secure ? await fixture.connect() : net.connect(fixture.server.port, "127.0.0.1");
+    const answered = allOf(socket);
+    if (send.length > 0) socket.write(send);
+    const valid = await fixture.request();
+    assert.equal(valid.status, 200);
+    assert.match(await answered, answer);
+    await until("the connection is forgotten", () => fixture.server.connections === 0);
+    assert.equal((await fixture.request()).status, 200);
+  });
+}
+
+Deno.test("hostile client: 100 MB in chunks are cut off at the limit", async () => {
+  await using fixture = await Fixture.start();
+  const before = Deno.memoryUsage().rss;
+  const socket = await fixture.connect();
+  const answered = allOf(socket);
+  socket.write(`${HEAD}transfer-encoding: chunked\r\n\r\n`);
+  const chunk = "x".repeat(100_000);
+  let sent = 0;
+  let open = true;
+  let ready = () => {};
+  socket.on("drain", () => ready());
+  socket.on("close", () => {
+    open = false;
+    ready();
+  });
+  while (sent < 100_000_000 && open) {
+    const more = socket.write(`${chunk.length.toString(16)}\r\n${chunk}\r\n`);
+    sent += chunk.length;
+    if (!more) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      ready = resolve;
+      await promise;
+    }
+  }
+  assert.match(await answered, /^HTTP\/1\.1 413 /);
+  assert.equal((await fixture.request()).status, 200);
+  assert.ok(Deno.memoryUsage().rss - before < 150e6, `${(Deno.memoryUsage().rss - before) / 1e6} MB more`);
+});
+
+Deno.test("hostile clients: 500 silent connections do not keep a valid request out", async () => {
+  await using fixture = await Fixture.start();
+  const { port } = fixture.server;
+  const silent = Array.from({ length: 500 }, () => {
+    const socket = net.connect(port, "127.0.0.1");
+    socket.on("error", () => {});
+    return socket;
+  });
+  await until("the limit is reached", () => fixture.server.connections === DEFAULT_LIMITS.connections);
+  for (let i = 0; i < 5; i++) assert.equal((await fixture.request()).status, 200);
+  assert.ok(fixture.server.connections <= DEFAULT_LIMITS.connections);
+  for (const socket of silent) socket.destroy();
+});
+
+Deno.test("hostile clients: slow large bodies make room for a valid request", async () => {
+  await using fixture = await Fixture.start({ allBodiesBytes: 300_000, bodyBytes: 200_000 });
+  const sockets = await Promise.all(Array.from({ length: 4 }, () => fixture.connect()));
+  const answers = sockets.map(allOf);
+  for (const socket of sockets) {
+    socket.write(`${HEAD}content-length: 150000\r\n\r\n${"x".repeat(100_000)}`);
+  }
+  await until("one was put off", () => sockets.some((socket) => socket.destroyed));
+  assert.equal((await fixture.request()).status, 200);
+  for (const socket of sockets) socket.destroy();
+  const texts = await Promise.all(answers);
+  assert.ok(texts.some((text) => text.startsWith("HTTP/1.1 503 ")), texts.join());
+});
+
+Deno.test("a connection that has brought a request is not put off for new ones", async () => {
+  await using fixture = await Fixture.start({ connections: 4 });
+  const agent = new https.Agent({ keepAlive: true, maxSockets: 1 });
+  assert.equal((await fixture.request(review, { agent })).status, 200);
+  const sockets = [];
+  for (let i = 0; i < 8; i++) sockets.push(await fixture.connect());
+  // The agent would open another connection without saying so.
+  const free = Object.values(agent.freeSockets).flat();
+  assert.deepEqual(free.map((socket) => socket?.destroyed), [false]);
+  assert.equal((await fixture.request(review, { agent })).status, 200);
+  assert.ok(fixture.server.connections <= 4);
+  for (const socket of sockets) socket.destroy();
+  agent.destroy();
+});
