@@ -451,7 +451,7 @@ export function helpText(): string {
   for (const [section, flags] of sections) {
     lines.push("", `${section} flags:`);
     for (const [name, flag] of flags) {
-      const value = flag.type === "boolean" ? "" : ` ${flag.type}`;
+      const value = flag.type === "boolean" ? "" : ` ${flag.type === "words" ? "string" : flag.type}`;
       lines.push(`  ${flag.short === undefined ? "    " : `-${flag.short}, `}--${name}${value}`);
       lines.push(`        ${flag.help}${flag.default === undefined ? "" : ` Default: ${flag.default}.`}`);
     }

@@ -16,7 +16,7 @@ import {
 function good(selector: LabelSelectorSpec = {}, defaultCaVersion?: string): Resolution {
   return {
     ok: true,
-    version: { pool: [], contents: [], earliestExpiry: 0 },
+    version: { pool: [], contents: [], keyStores: [], earliestExpiry: 0 },
     selector: parseLabelSelector(selector),
     defaultCaVersion,
     notices: [],
