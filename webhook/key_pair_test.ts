@@ -10,7 +10,6 @@ async function openssl(...args: string[]): Promise<{ certificate: string; privat
   try {
     const { success, stderr } = await new Deno.Command("openssl", {
       args: ["req", "-x509", "-nodes", "-subj", "/CN=x", "-keyout", "key", "-out", "crt", ...args],
-      ),
       cwd: dir,
     }).output();
     assert.ok(success, new TextDecoder().decode(stderr));

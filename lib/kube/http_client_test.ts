@@ -796,7 +796,10 @@ Deno.test("node:https: bodies, refusals, streams, deadlines and signals are thos
     } else if (request.url === "/stream") {
       response.on("close", () => closed++);
       response.write("first");
-    } else silent++;
+    } else {
+      response.on("close", () => closed++);
+      silent++;
+    }
   });
   using it = connect({ server: server.url, insecureSkipTlsVerify: true }, clock);
   const { client } = it;
@@ -809,11 +812,13 @@ Deno.test("node:https: bodies, refusals, streams, deadlines and signals are thos
   await until(() => silent === 1, "the request");
   await clock.advance(1000);
   assert.match((await timedOut).message, /did not answer within 1000 ms/);
+  await until(() => closed === 1, "the server to notice");
   const abort = new AbortController();
   const aborted = failure(client.request({ path: "/silent", signal: abort.signal }));
   await until(() => silent === 2, "the request");
   abort.abort(reason);
   assert.equal(await aborted, reason);
+  await until(() => closed === 2, "the server to notice");
 
   const ending = new AbortController();
   const stream = (await client.stream({ path: "/stream", signal: ending.signal })).getReader();
@@ -821,5 +826,5 @@ Deno.test("node:https: bodies, refusals, streams, deadlines and signals are thos
   const ended = failure(stream.read());
   ending.abort(reason);
   assert.equal(await ended, reason);
-  await until(() => closed === 1, "the server to notice");
+  await until(() => closed === 3, "the server to notice");
 });

@@ -234,7 +234,6 @@ function withOptions(chosen: Chosen, options: ClusterOptions): Chosen {
     delete user.tokenFile;
     delete user.username;
     delete user.password;
-    delete user.exec;
     delete user.authProvider;
   }
   if (options.token) user.token = options.token;
