@@ -62,7 +62,7 @@ export class FileCertificates implements CertificateSource {
     const content = `${certificate}\0${privateKey}`;
     if (content === this.#seen) return;
     try {
-      const pair = readKeyPair(certificate, privateKey);
+      const pair = await readKeyPair(certificate, privateKey);
       use(pair);
     } catch (error) {
       if (!(error instanceof KeyPairError)) throw error;

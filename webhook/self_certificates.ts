@@ -136,11 +136,14 @@ export class SelfCertificates implements CertificateSource {
   }
 
   async #maintain(client: KubeClient, use: (pair: KeyPair) => void, signal: AbortSignal): Promise<number> {
-    const { clock } = this.#options;
+    const { clock, log } = this.#options;
     const configuration = await this.#readConfiguration(client, signal);
     const stored = await this.#maintainSecret(client, configuration, signal);
     const { announced, problem } = await this.#announce(client, configuration, stored, signal);
     const noticeMs = this.#serve(stored, announced, use);
+    if (problem !== undefined && problem !== this.#problem) {
+      log.error("The API server cannot be told of the webhook's CA", problem);
+    }
     this.#problem = problem;
     return Math.min(CHECK_MS, noticeMs, nextStepInMs(stored, this.#times, clock.now()) + 1);
   }
@@ -154,7 +157,7 @@ export class SelfCertificates implements CertificateSource {
     const { clock, log } = this.#options;
     const secret = await this.#readSecret(client, signal) ?? await this.#createSecret(client, signal);
     const now = clock.now();
-    const stored = readStored(decoded(secret), this.#dnsNames, now);
+    const stored = await readStored(decoded(secret), this.#dnsNames, now);
     const step = nextStep(stored, this.#times, now);
     if (step === "keep") return stored;
     const known = [...this.#inUse === undefined ? [] : [this.#inUse.issuer], ...ownCas(configuration, now)];
@@ -166,7 +169,7 @@ export class SelfCertificates implements CertificateSource {
       signal,
     });
     log.info(MESSAGES[step], { secret: secret.metadata.name, namespace: secret.metadata.namespace });
-    return readStored(values, this.#dnsNames, now);
+    return await readStored(values, this.#dnsNames, now);
   }
 
   /** Writes the CAs into every webhook of the configuration that lacks them. */

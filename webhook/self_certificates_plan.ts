@@ -1,7 +1,7 @@
-import { createPrivateKey, X509Certificate } from "node:crypto";
 import type { Certificate } from "../lib/certs/certificate.ts";
 import { pemOf } from "../lib/certs/pem_of.ts";
 import { readPem } from "../lib/certs/pem.ts";
+import { subjectOf } from "../lib/certs/subject.ts";
 import { issueCertificate, readIssuerKeys } from "./issue_certificate.ts";
 import { type KeyPair, KeyPairError, readKeyPair } from "./key_pair.ts";
 
@@ -55,17 +55,17 @@ export type SecretValues = Readonly<Record<string, string>>;
 export type Step = "new CA" | "new serving certificate" | "drop old CAs" | "keep";
 
 /** Reads what {@linkcode carryOut} has written, or anything else. Never throws. */
-export function readStored(
+export async function readStored(
   values: SecretValues,
   dnsNames: readonly string[],
   now: number,
-): StoredCertificates {
+): Promise<StoredCertificates> {
   const cas = trustedCas(values["ca.crt"] ?? "", now);
   const caKey = values["ca.key"] ?? "";
   return {
     cas,
-    caKey: cas[0] !== undefined && fits(cas[0], caKey) ? caKey : undefined,
-    serving: readServing(values, cas, dnsNames, now),
+    caKey: cas[0] !== undefined && await fits(cas[0], caKey) ? caKey : undefined,
+    serving: await readServing(values, cas, dnsNames, now),
   };
 }
 
@@ -182,15 +182,15 @@ function values(
   return { "ca.crt": `${pemOf(cas)}\n`, "ca.key": caKey, "tls.crt": certificate, "tls.key": privateKey };
 }
 
-function readServing(
+async function readServing(
   values: SecretValues,
   cas: readonly Certificate[],
   dnsNames: readonly string[],
   now: number,
-): ServingPair | undefined {
+): Promise<ServingPair | undefined> {
   let pair: KeyPair;
   try {
-    pair = readKeyPair(values["tls.crt"] ?? "", values["tls.key"] ?? "");
+    pair = await readKeyPair(values["tls.crt"] ?? "", values["tls.key"] ?? "");
   } catch (error) {
     if (error instanceof KeyPairError) return undefined;
     throw error;
@@ -198,6 +198,7 @@ function readServing(
   const reading = readPem(new TextEncoder().encode(pair.certificate));
   const leaf = reading.ok ? reading.certificates[0] : undefined;
   if (leaf === undefined || leaf.notAfter <= now) return undefined;
+  const { X509Certificate } = await import("node:crypto");
   const parsed = new X509Certificate(leaf.der);
   if (!dnsNames.every((name) => parsed.checkHost(name) !== undefined)) return undefined;
   const issuer = cas.find((ca) => {
@@ -208,19 +209,20 @@ function readServing(
 }
 
 /** Whether `key` is the CA's, and both are as we make them. */
-function fits(ca: Certificate, key: string): boolean {
+async function fits(ca: Certificate, key: string): Promise<boolean> {
+  if (!commonNameOf(ca).startsWith(CA_NAME)) return false;
   try {
-    readKeyPair(pemOf([ca]), key);
-    return commonNameOf(ca).startsWith(CA_NAME) && key.startsWith("-----BEGIN PRIVATE KEY-----") &&
-      createPrivateKey(key).asymmetricKeyDetails?.namedCurve === "prime256v1";
-  } catch (error) {
-    if (error instanceof KeyPairError) return false;
-    throw error;
+    await readKeyPair(pemOf([ca]), key);
+    await readIssuerKeys(key);
+    return true;
+  } catch {
+    return false;
   }
 }
 
+/** Our CAs have no other attribute in their name. */
 function commonNameOf(ca: Certificate): string {
-  return new X509Certificate(ca.der).subject.replace(/^CN=/, "");
+  return subjectOf(ca).replace(/^CN=/, "");
 }
 
 type Validity = Pick<Certificate, "notBefore" | "notAfter">;

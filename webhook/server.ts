@@ -7,6 +7,7 @@ import type { CertificateSource } from "./certificate_source.ts";
 import { FileCertificates } from "./file_certificates.ts";
 import type { KeyPair } from "./key_pair.ts";
 import { SelfCertificates } from "./self_certificates.ts";
+import type { SelfTimes } from "./self_certificates_plan.ts";
 import { DEFAULT_LIMITS, TlsServer } from "./tls_server.ts";
 import { admissionWarnings, type KnownObjects } from "./warnings.ts";
 import { WebhookMetrics } from "./webhook_metrics.ts";
@@ -27,6 +28,10 @@ export interface WebhookOptions {
       readonly secretName: string;
       readonly serviceName: string;
       readonly configurationName: string;
+      /** For tests. */
+      readonly times?: SelfTimes;
+      /** For tests: how long API servers may take to notice a changed configuration, in milliseconds. */
+      readonly noticeMs?: number;
     };
   /** What warnings are made of. */
   readonly known: KnownObjects;

@@ -1,6 +1,5 @@
-import { Buffer } from "node:buffer";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import https from "node:https";
+import type https from "node:https";
 import type { Socket } from "node:net";
 import type { CancelTimer, Clock } from "../lib/clock.ts";
 import { ListenError } from "../lib/http_server.ts";
@@ -80,9 +79,9 @@ export class TlsServer {
   readonly #receptions = new Set<Reception>();
   #receiving = 0;
 
-  private constructor(options: TlsServerOptions) {
+  private constructor(options: TlsServerOptions, createServer: typeof https.createServer) {
     this.#options = options;
-    this.#server = https.createServer({ minVersion: options.minVersion }, (request, response) => {
+    this.#server = createServer({ minVersion: options.minVersion }, (request, response) => {
       this.#serve(request, response);
     });
     // The limits below take their place.
@@ -103,7 +102,9 @@ export class TlsServer {
    * @throws {ListenError}
    */
   static async listen(options: TlsServerOptions): Promise<TlsServer> {
-    const server = new TlsServer(options);
+    // Here and not at the top, because a bundle would load it at its start, which costs 13 MB.
+    const { createServer } = await import("node:https");
+    const server = new TlsServer(options, createServer);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     server.#server.once("error", reject);
     server.#server.listen(options.port, options.host, resolve);
@@ -245,7 +246,7 @@ export class TlsServer {
     });
     request.on("end", () => {
       if (!open) return;
-      const body = Buffer.concat(chunks);
+      const body = concat(chunks, reception.bytes);
       end();
       this.#send(this.#answered(answer, body), response, () => this.#becomeIdle(connection));
     });
@@ -289,10 +290,20 @@ export class TlsServer {
   }
 
   #send({ status, headers, body }: HttpAnswer, response: ServerResponse, sent: () => void): void {
-    const bytes = Buffer.from(body);
+    const bytes = new TextEncoder().encode(body);
     response.writeHead(status, { ...headers, "content-length": bytes.length });
     response.end(bytes, sent);
   }
+}
+
+function concat(chunks: readonly Uint8Array[], length: number): Uint8Array {
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole;
 }
 
 function connectionKey({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">): string {

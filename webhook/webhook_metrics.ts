@@ -1,12 +1,10 @@
 import { Counter, Gauge, Histogram, type Registry } from "../lib/prometheus.ts";
-
-const WEBHOOK = "/validate-trust-cert-manager-io-v1alpha1-bundle";
+import { WEBHOOK_PATH as webhook } from "./admission_handler.ts";
 
 /** Metrics of the webhook, under the names that controller-runtime uses where it has them. */
 export class WebhookMetrics {
   readonly #requests: Counter<"webhook" | "code">;
   readonly #seconds: Histogram<"webhook">;
-  readonly #refused: Counter;
   readonly #reads: Counter;
   readonly #readErrors: Counter;
   readonly #expiry: Gauge;
@@ -24,11 +22,6 @@ export class WebhookMetrics {
       help: "Time that answering an admission request takes, once it has been received",
       labelNames: ["webhook"],
       buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
-      registers,
-    });
-    this.#refused = new Counter({
-      name: "trust_manager_webhook_bundles_refused_total",
-      help: "Bundles that the webhook refused",
       registers,
     });
     this.#reads = new Counter({
@@ -50,18 +43,13 @@ export class WebhookMetrics {
 
   /** A request was answered. */
   answered(status: number, seconds: number): void {
-    this.#requests.inc({ webhook: WEBHOOK, code: String(status) });
-    this.#seconds.observe({ webhook: WEBHOOK }, seconds);
+    this.#requests.inc({ webhook, code: String(status) });
+    this.#seconds.observe({ webhook }, seconds);
   }
 
   /** A request was refused by its head. */
   turnedAway(status: number): void {
-    this.#requests.inc({ webhook: WEBHOOK, code: String(status) });
-  }
-
-  /** A Bundle was refused. */
-  refused(): void {
-    this.#refused.inc();
+    this.#requests.inc({ webhook, code: String(status) });
   }
 
   /** A certificate was taken into use; it expires at `notAfter`, in milliseconds since the Unix epoch. */

@@ -21,7 +21,7 @@ export interface KubeRequest {
   readonly contentType?: string;
   /** Default `application/json`. */
   readonly accept?: string;
-  /** Deadline in milliseconds for each attempt, answer read to its end. Default 30,000. */
+  /** Deadline in milliseconds for each attempt, answer read to its end. Default: that of the configuration, or 30,000. */
   readonly timeoutMs?: number;
   /** How often the request is sent at most: 429, 500, 502, 503, 504 and connection errors are tried again. Default 4. */
   readonly attempts?: number;
@@ -34,7 +34,7 @@ export interface KubeStreamRequest {
   readonly path: string;
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
   readonly accept?: string;
-  /** Deadline in milliseconds until the answer's headers are there. Default 30,000. */
+  /** Deadline in milliseconds until the answer's headers are there. Default as of {@linkcode KubeRequest}. */
   readonly timeoutMs?: number;
   /** Ends the stream. */
   readonly signal: AbortSignal;

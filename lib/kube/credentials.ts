@@ -3,7 +3,7 @@ import { ClusterConfigError, type Credentials, type CredentialSource } from "./c
 import { type Host, readFailure } from "./host.ts";
 import { tlsProblem } from "./tls_problem.ts";
 
-/** Milliseconds for which a token or certificate file is not read again. The Go client's interval; tokens of pods live for an hour. */
+/** Milliseconds for which a file is not read again: the Go client's interval for tokens, which live for an hour in pods. */
 const FILE_INTERVAL = 60_000;
 
 /** Value of the `Authorization` header for a bearer token; undefined if it has characters that a header cannot carry. */

@@ -110,11 +110,11 @@ class HttpClient implements KubeClient {
     try {
       return await this.#send(this.#prepare(request), call, (response, connection) => {
         connection.users++;
-        return watched(response, call.signal, (error) => {
+        const onEnd = () => {
           call.end();
           this.#release(connection);
-          return this.#connectionError(error);
-        });
+        };
+        return watched(response, call.signal, onEnd, (error) => this.#connectionError(error));
       });
     } catch (error) {
       call.end();
@@ -131,7 +131,7 @@ class HttpClient implements KubeClient {
     this.reconnect();
   }
 
-  #prepare(request: KubeRequest & Partial<KubeStreamRequest>): Prepared {
+  #prepare(request: KubeRequest): Prepared {
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries(request.query ?? {})) {
       if (value !== undefined) query.append(name, String(value));
@@ -141,7 +141,8 @@ class HttpClient implements KubeClient {
       : new TextEncoder().encode(JSON.stringify(request.body));
     const headers: [string, string][] = [
       ["Accept", request.accept ?? "application/json"],
-      // Deno reads gzip to the end of its first member only, and the API server writes several into a watch. Inside a cluster compression costs more than it saves.
+      // Deno reads gzip to the end of its first member only, and the API server writes several into a watch. Elsewhere
+      // compression costs more than it saves, inside a cluster.
       ["Accept-Encoding", "identity"],
       ["User-Agent", this.#options.userAgent],
     ];
@@ -357,27 +358,29 @@ function closeTransport({ transport }: Connection): void {
 /**
  * The body of `response` as a stream that fails with the reason of `signal`.
  *
- * @param onEnd called once, when the stream has ended, failed (then with the error; what it returns is what the reader
- * gets) or was given up.
+ * @param onEnd called once, when the stream has ended, failed or was given up.
+ * @param asError what its reader gets for an error of the platform.
  */
 function watched(
   response: Response,
   signal: AbortSignal,
-  onEnd: (error?: unknown) => Error,
+  onEnd: () => void,
+  asError: (error: unknown) => Error,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
   const reader = (response.body ?? new Blob().stream()).getReader();
   let ended = false;
   let stop = () => {};
-  const end = (error?: unknown): Error => {
+  const end = () => {
     ended = true;
     signal.removeEventListener("abort", stop);
-    return onEnd(error);
+    onEnd();
   };
   return new ReadableStream({
     start(controller) {
+      // Also when nobody reads: the connection must not stay in use.
       stop = () => {
-        controller.error(signal.reason);
         end();
+        controller.error(signal.reason);
         reader.cancel(signal.reason).catch(() => {});
       };
       signal.addEventListener("abort", stop, { once: true });
@@ -390,7 +393,9 @@ function watched(
         end();
         controller.close();
       } catch (error) {
-        if (!ended) controller.error(end(error));
+        if (ended) return;
+        end();
+        controller.error(asError(error));
       }
     },
     async cancel(reason) {

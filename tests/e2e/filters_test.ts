@@ -1,57 +1,7 @@
 import assert from "node:assert/strict";
-import { systemHost } from "../../lib/kube/host.ts";
-import { loadClusterConfig } from "../../lib/kube/load_config.ts";
-import { createLogger } from "../../lib/log.ts";
-import { Metrics } from "../../lib/metrics.ts";
-import { type Ending, runOperator } from "../../lib/operator.ts";
-import { parseCommandLine } from "../../lib/options.ts";
 import { canonicalPem, EXPIRED, LEAF, ROOT_1, ROOT_2 } from "../builders.ts";
-import { MovableClock } from "../movable_clock.ts";
-import { freePort } from "./operator_process.ts";
+import { OperatorInside } from "./operator_inside.ts";
 import { TestCluster } from "./test_cluster.ts";
-
-/** The operator inside of the test's process, so that the test holds its clock. */
-class OperatorInside implements AsyncDisposable {
-  readonly clock = new MovableClock();
-  readonly log: string[] = [];
-  readonly #stop = new AbortController();
-  readonly #ended: Promise<Ending>;
-
-  private constructor(ended: (inside: OperatorInside, signal: AbortSignal) => Promise<Ending>) {
-    this.#ended = ended(this, this.#stop.signal);
-  }
-
-  static start(kubeconfig: string, ...flags: string[]): OperatorInside {
-    const command = parseCommandLine([
-      `--kubeconfig=${kubeconfig}`,
-      `--readiness-probe-port=${freePort()}`,
-      "--metrics-port=0",
-      "--leader-elect=false",
-      "--webhook-enabled=false",
-      ...flags,
-    ]);
-    assert.ok(command.run === "operator");
-    const { options } = command;
-    return new OperatorInside(async ({ clock, log }, signal) =>
-      await runOperator({
-        options,
-        cluster: await loadClusterConfig(options.client, { host: systemHost, clock }),
-        hostname: "inside",
-        podNamespace: undefined,
-        userAgent: "trust-manager/inside",
-        clock,
-        random: Math.random,
-        log: createLogger({ format: "text", level: 3, write: (line) => log.push(line), clock }),
-        metrics: new Metrics(clock.now(), "test"),
-      }, signal)
-    );
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort();
-    await this.#ended;
-  }
-}
 
 Deno.test("Filters leave certificates out, when they expire also without any event", async (t) => {
   await using cluster = await TestCluster.start();
@@ -67,14 +17,14 @@ Deno.test("Filters leave certificates out, when they expire also without any eve
   const all = canonicalPem(ROOT_1, LEAF, ROOT_2, EXPIRED);
 
   await t.step("Without filters, all are kept", async () => {
-    await using _operator = OperatorInside.start(cluster.operatorKubeconfig);
+    await using _operator = OperatorInside.start(cluster.operatorKubeconfig, []);
     await cluster.putBundle("filtered", { sources: [{ inLine: all }], target });
     const held = await cluster.targetBecomes("ns-a", "filtered", "is written", (it) => it !== undefined);
     assert.equal(held.data?.["ca.pem"]?.match(/BEGIN/g)?.length, 4);
   });
 
   await t.step("--filter-non-ca-certs", async () => {
-    await using operator = OperatorInside.start(cluster.operatorKubeconfig, "--filter-non-ca-certs");
+    await using operator = OperatorInside.start(cluster.operatorKubeconfig, ["--filter-non-ca-certs"]);
     await cluster.targetBecomes(
       "ns-a",
       "filtered",
@@ -90,8 +40,7 @@ Deno.test("Filters leave certificates out, when they expire also without any eve
   await t.step("--filter-expired-certificates, also when one expires later", async () => {
     await using operator = OperatorInside.start(
       cluster.operatorKubeconfig,
-      "--filter-expired-certificates",
-      "--filter-non-ca-certs",
+      ["--filter-expired-certificates", "--filter-non-ca-certs"],
     );
     await becomes("filtered", canonicalPem(ROOT_1, ROOT_2));
     assert.match(operator.log.join("\n"), /Ignoring expired certificate/);
