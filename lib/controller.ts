@@ -25,8 +25,9 @@ import { bundlesOfTarget, changesBundle, concernsSource } from "./triggers.ts";
 /** How many targets are written at once: the API server gains nothing from more (measured). */
 const TARGET_CONCURRENCY = 8;
 
-/** Attempts of one write that fail for a passing reason before the Bundle's status says so. */
+/** Attempts of one write that fail for a passing reason before the Bundle's status says so; it says so at once if one takes long. */
 const QUIET_ATTEMPTS = 3;
+const QUIET_ATTEMPT_MS = 3_000;
 
 /** Work that runs longer than this, in milliseconds, is taken as stuck: the process is not live any more. */
 const STUCK_MS = 300_000;
@@ -443,6 +444,8 @@ export class Controller {
     const wanted = this.#wanted(state, kind, namespace, name);
     const observed = this.#observed(kind, namespace, name);
     const step = decide(wanted, observed, state.bundle);
+    const { clock } = this.#options;
+    const start = clock.monotonic();
     try {
       if (step === "apply" && wanted !== undefined) {
         await this.#apply(wanted, namespace, name, state.bundle, signal);
@@ -450,7 +453,11 @@ export class Controller {
         await this.#clean(observed, state.bundle, signal);
       }
     } catch (error) {
-      if (error instanceof WriteError) this.#targetFailed(state, key, kind, namespace, wanted, error);
+      if (error instanceof WriteError) {
+        const isQuiet = error.transient && clock.monotonic() - start < QUIET_ATTEMPT_MS &&
+          this.#targets.failures(key) + 1 < QUIET_ATTEMPTS;
+        if (!isQuiet) this.#targetFailed(state, key, kind, namespace, wanted, error);
+      }
       throw error;
     }
     state.failures.delete(key);
@@ -517,7 +524,6 @@ export class Controller {
   ): void {
     // A failed clean-up is logged and tried again; the Bundle is in sync all the same.
     if (wanted !== undefined) {
-      if (error.transient && this.#targets.failures(key) + 1 < QUIET_ATTEMPTS) return;
       state.failures.set(key, { kind, namespace, hash: wanted.hash, cause: error.message });
     }
     state.pending.delete(key);

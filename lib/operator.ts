@@ -19,6 +19,8 @@ import type { Logger } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Options } from "./options.ts";
 import type { DefaultCas } from "./sources.ts";
+import type { Webhook } from "../webhook/server.ts";
+import type { KnownObjects } from "../webhook/warnings.ts";
 
 /** Name of the lease of leader election, and of its metric. */
 const LEASE = "trust-manager-leader-election";
@@ -126,11 +128,17 @@ export async function runOperator(context: OperatorContext, signal: AbortSignal)
     });
   };
 
-  const servers = serve(context, view, controller);
+  let webhook: Webhook | undefined;
+  const servers = serve(context, controller, () => {
+    if (!view.isSynced) return "Not all stores have synced";
+    if (!options.webhookEnabled) return undefined;
+    return webhook === undefined ? "The webhook does not listen yet" : webhook.problem();
+  });
   const watches = new AbortController();
   const watched = view.run(watches.signal);
   const lease = new AbortController();
   try {
+    if (options.webhookEnabled) webhook = await serveWebhook(context, view, connect);
     void view.synced.then(() => log.info("All stores have synced", { bundles: view.bundles.size }));
     metrics.leading(LEASE, false);
     if (election === undefined) start();
@@ -145,7 +153,7 @@ export async function runOperator(context: OperatorContext, signal: AbortSignal)
   } finally {
     watches.abort(signal.reason);
     await watched;
-    await Promise.all(servers.map((server) => server.close()));
+    await Promise.all([webhook, ...servers].map((server) => server?.close()));
     writing.close();
     leasing.close();
   }
@@ -189,11 +197,59 @@ function electLeader(
   });
 }
 
-/** Probes and metrics. Served by every replica, leader or not. */
+/** The admission webhook. Served by every replica, leader or not. What it needs is loaded only now. */
+async function serveWebhook(
+  { options, podNamespace, clock, random, log, metrics }: OperatorContext,
+  view: ClusterView,
+  connect: () => KubeClient,
+): Promise<Webhook> {
+  const { startWebhook } = await import("../webhook/server.ts");
+  return await startWebhook({
+    host: options.webhookHost,
+    port: options.webhookPort,
+    minVersion: options.tlsMinVersion,
+    certificates: options.webhookCertificateSource === "files"
+      ? { source: "files", dir: options.webhookCertificateDir }
+      : {
+        source: "self",
+        connect,
+        namespace: podNamespace ?? options.trustNamespace,
+        secretName: options.webhookSecretName,
+        serviceName: options.webhookServiceName,
+        configurationName: options.webhookConfigurationName,
+      },
+    known: knownObjects(view, options.targetNamespaces),
+    clock,
+    random,
+    log,
+    registry: metrics.registry,
+  });
+}
+
+/** What the webhook's warnings are made of. */
+function knownObjects(view: ClusterView, targetNamespaces: readonly string[]): KnownObjects {
+  return {
+    get synced() {
+      return view.isSynced;
+    },
+    sources: (kind) => view.sources[kind].values(),
+    source: (kind, name) => view.sources[kind].get(name),
+    namespaces: () =>
+      [...view.namespaces.values()].filter(({ name, terminating }) =>
+        !terminating && (targetNamespaces.length === 0 || targetNamespaces.includes(name))
+      ),
+  };
+}
+
+/**
+ * Probes and metrics. Served by every replica, leader or not.
+ *
+ * @param notReady why this replica is not ready; undefined if it is.
+ */
 function serve(
   { options, metrics }: OperatorContext,
-  view: ClusterView,
   controller: Controller,
+  notReady: () => string | undefined,
 ): HttpServer[] {
   const probes = new Map<string, Route>([
     [
@@ -202,8 +258,10 @@ function serve(
     ],
     [
       options.readinessProbePath,
-      () =>
-        view.isSynced ? new Response("ok") : new Response("Not all stores have synced\n", { status: 503 }),
+      () => {
+        const reason = notReady();
+        return reason === undefined ? new Response("ok") : new Response(`${reason}\n`, { status: 503 });
+      },
     ],
   ]);
   const servers = [serveHttp("probes", options.readinessProbePort, probes)];

@@ -45,6 +45,13 @@ export interface Options {
   readonly webhookHost: string;
   readonly webhookPort: number;
   readonly webhookCertificateDir: string;
+  /** `files`: in that folder. `self`: made, kept and renewed by the operator, in a Secret. */
+  readonly webhookCertificateSource: "files" | "self";
+  readonly webhookSecretName: string;
+  readonly webhookServiceName: string;
+  readonly webhookConfigurationName: string;
+  /** The runtime has nothing older, so that older minimums come to TLS 1.2. */
+  readonly tlsMinVersion: "TLSv1.2" | "TLSv1.3";
 }
 
 /** What the user asked for: to run, or one of the commands that only print. */
@@ -168,6 +175,30 @@ const FLAGS = {
     default: "/tls",
     section: "Webhook",
     help: "Folder with tls.crt and tls.key.",
+  },
+  "webhook-certificate-source": {
+    type: "string",
+    default: "files",
+    section: "Webhook",
+    help: "files: the certificate is in --webhook-certificate-dir. self: the operator makes and renews it.",
+  },
+  "webhook-secret-name": {
+    type: "string",
+    default: "trust-manager-webhook",
+    section: "Webhook",
+    help: "Secret for the certificate that the operator makes, in the operator's own namespace.",
+  },
+  "webhook-service-name": {
+    type: "string",
+    default: "trust-manager",
+    section: "Webhook",
+    help: "Service that the certificate is made for, in the operator's own namespace.",
+  },
+  "webhook-configuration-name": {
+    type: "string",
+    default: "trust-manager",
+    section: "Webhook",
+    help: "ValidatingWebhookConfiguration to write the CA into.",
   },
   "tls-min-version": {
     type: "string",
@@ -301,10 +332,13 @@ function readOptions(values: ReadonlyMap<FlagName, string>, lists: ReadonlyMap<F
       );
     }
   }
-  parsed(
+  const tlsMinVersion = parsed(
     "tls-min-version",
     "one of VersionTLS10, VersionTLS11, VersionTLS12, VersionTLS13",
-    (value) => value === "" || /^VersionTLS1[0-3]$/.test(value) ? value : undefined,
+    (value) => {
+      if (value === "VersionTLS13") return "TLSv1.3";
+      return value === "" || /^VersionTLS1[0-2]$/.test(value) ? "TLSv1.2" : undefined;
+    },
   );
   for (const name of ["request-timeout", "disable-compression"] as const) {
     if (values.has(name)) name === "request-timeout" ? requestTimeout(required(name)) : boolean(name);
@@ -371,6 +405,15 @@ function readOptions(values: ReadonlyMap<FlagName, string>, lists: ReadonlyMap<F
     webhookHost: required("webhook-host"),
     webhookPort: port("webhook-port"),
     webhookCertificateDir: required("webhook-certificate-dir"),
+    webhookCertificateSource: parsed(
+      "webhook-certificate-source",
+      "files or self",
+      (value) => value === "files" || value === "self" ? value : undefined,
+    ),
+    webhookSecretName: required("webhook-secret-name"),
+    webhookServiceName: required("webhook-service-name"),
+    webhookConfigurationName: required("webhook-configuration-name"),
+    tlsMinVersion,
   };
 }
 

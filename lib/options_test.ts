@@ -21,6 +21,11 @@ const DEFAULTS: Options = {
   webhookHost: "0.0.0.0",
   webhookPort: 6443,
   webhookCertificateDir: "/tls",
+  webhookCertificateSource: "files",
+  webhookSecretName: "trust-manager-webhook",
+  webhookServiceName: "trust-manager",
+  webhookConfigurationName: "trust-manager",
+  tlsMinVersion: "TLSv1.2",
 };
 
 function optionsOf(...args: string[]): Options {
@@ -73,6 +78,10 @@ Deno.test("each flag sets its option, and nothing else", async (t) => {
     { args: "--webhook-host=127.0.0.1", sets: { webhookHost: "127.0.0.1" } },
     { args: "--webhook-port=65535", sets: { webhookPort: 65535 } },
     { args: "--webhook-certificate-dir=/certs", sets: { webhookCertificateDir: "/certs" } },
+    { args: "--webhook-certificate-source=self", sets: { webhookCertificateSource: "self" } },
+    { args: "--webhook-secret-name=a", sets: { webhookSecretName: "a" } },
+    { args: "--webhook-service-name=a", sets: { webhookServiceName: "a" } },
+    { args: "--webhook-configuration-name=a", sets: { webhookConfigurationName: "a" } },
     { args: "--tls-cipher-suites=", sets: {} },
     { args: "--tls-curve-preferences=", sets: {} },
     { args: "--kubeconfig=/k", sets: client({ kubeconfig: "/k" }) },
@@ -117,10 +126,11 @@ Deno.test("each flag sets its option, and nothing else", async (t) => {
   }
 });
 
-Deno.test("a TLS version is taken if it is one", () => {
-  for (const version of ["VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS13"]) {
-    optionsOf(`--tls-min-version=${version}`);
+Deno.test("a TLS version is taken if it is one; older ones come to what the runtime has", () => {
+  for (const version of ["VersionTLS10", "VersionTLS11", "VersionTLS12"]) {
+    assert.equal(optionsOf(`--tls-min-version=${version}`).tlsMinVersion, "TLSv1.2");
   }
+  assert.equal(optionsOf("--tls-min-version=VersionTLS13").tlsMinVersion, "TLSv1.3");
 });
 
 Deno.test("what cannot be used gets one clear line", async (t) => {
@@ -188,6 +198,10 @@ Deno.test("what cannot be used gets one clear line", async (t) => {
     {
       args: "--leader-election-renew-deadline=2999ms",
       message: "Flag --leader-election-renew-deadline must be at least 3s",
+    },
+    {
+      args: "--webhook-certificate-source=cert-manager",
+      message: 'Flag --webhook-certificate-source: "cert-manager" is not files or self',
     },
     { args: "--tls-min-version=1.2", message: `Flag --tls-min-version: "1.2" is not ${versions}` },
     {
@@ -277,6 +291,10 @@ Deno.test("the help names every flag, with its default", async (t) => {
     ["--webhook-host string", "Default: 0.0.0.0."],
     ["--webhook-port integer", "Default: 6443."],
     ["--webhook-certificate-dir string", "Default: /tls."],
+    ["--webhook-certificate-source string", "Default: files."],
+    ["--webhook-secret-name string", "Default: trust-manager-webhook."],
+    ["--webhook-service-name string", "Default: trust-manager."],
+    ["--webhook-configuration-name string", "Default: trust-manager."],
     ["--tls-min-version string", ""],
     ["--tls-cipher-suites list", ""],
     ["--tls-curve-preferences list", ""],

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { Metrics } from "../lib/metrics.ts";
 import { helpText } from "../lib/options.ts";
+import { WebhookMetrics } from "../webhook/webhook_metrics.ts";
 import { filesOf, ROOT } from "./project_files.ts";
 
-Deno.test("every export of lib/ has a doc comment", async () => {
+Deno.test("every export of lib/ and webhook/ has a doc comment", async () => {
   const without: string[] = [];
-  for await (const file of filesOf("lib", /(?<!_test)\.ts$/)) {
+  for await (const file of filesOf(".", /^(lib|webhook)\/.*(?<!_test)\.ts$/)) {
     const lines = (await Deno.readTextFile(`${ROOT}/${file}`)).split("\n");
     if (file === "lib/prometheus.ts") continue; // names of prom-client, passed on
     lines.forEach((line, index) => {
@@ -65,7 +66,9 @@ Deno.test("docs/operations.md has every flag and every metric, and no others", a
   assert.deepEqual([...known].filter((flag) => !told.has(flag)), []);
   assert.deepEqual([...told].filter((flag) => !known.has(flag) && !others.has(flag)), []);
 
-  const metrics = new Metrics(0, "0").registry.getMetricsAsArray().map(({ name }) => name);
+  const { registry } = new Metrics(0, "0");
+  new WebhookMetrics(registry);
+  const metrics = registry.getMetricsAsArray().map(({ name }) => name);
   const section = text.slice(text.indexOf("## Metrics"), text.indexOf("## Logs"));
   const names = new Set(
     [...section.matchAll(/^\|.*/gm)].flatMap(([row]) =>

@@ -34,8 +34,10 @@ export interface ReflectorOptions<T, R extends KubeObject = KubeObject> {
   /** What the log calls it, such as `namespaces`. */
   readonly name: string;
   /**
-   * A stream that is silent for so many milliseconds is dead. The API server sends a bookmark about once a minute (its
-   * default; the exact time may vary by a few seconds), so the default of 90,000 lets one be half a minute late.
+   * A stream that is silent for so many milliseconds may be dead, and is replaced together with its connection. The API server
+   * sends a bookmark about once a minute, so the default of 90,000 lets one be half a minute late. The first one after the
+   * initial state may be left out (seen with 1.37 and an etcd that does not notify of progress): to replace a live stream
+   * costs one request, and loses nothing.
    */
   readonly idleTimeoutMs?: number;
 }
@@ -121,6 +123,7 @@ export class Reflector<T, R extends KubeObject = KubeObject> {
           const left = lastByte + idleTimeoutMs - clock.monotonic();
           if (left > 0) return watchdog(left);
           over ??= this.#end({ kind: "idle" }, lived());
+          this.#log.info("Watch was silent; its connection is replaced", { silentMs: idleTimeoutMs }, 2);
           connection.renew(generation);
           abort.abort(new Error("The stream was silent for too long"));
           reader?.cancel().catch(() => {}); // ends a read that the client does not end

@@ -164,7 +164,7 @@ function onEnd(state: WatchState, end: WatchEnd, livedMs: number | undefined): W
 
 /**
  * Where to go on after `end`, and what it costs: `failure` a pause and a word; `once` the same if it happens again soon (a
- * watch reaches its time limit, or the end of what the server remembers); `free` nothing, as it cannot repeat.
+ * watch reaches its time limit, or the end of what the server remembers); `free` nothing, as it cannot repeat at once.
  */
 function afterEnd(
   state: WatchState,
@@ -190,6 +190,8 @@ function afterEnd(
     }
     case "watch": {
       if (startAgain) return { change: toList(state), cost: code === 410 ? "once" : "failure" };
+      // Silence proves nothing: bookmarks are a courtesy. If the connection is dead, the next request tells.
+      if (end.kind === "idle") return { change: {}, cost: "free" };
       if (code === undefined || code === 429) {
         return { change: {}, cost: end.kind === "closed" ? "once" : "failure" };
       }

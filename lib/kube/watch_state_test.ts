@@ -296,8 +296,15 @@ Deno.test("ends of a watch", (t) =>
       from: watching,
       input: end({ kind: "idle" }, 90_000),
       phase: "watch 7",
-      pause: first,
-      report: "stream was silent",
+      pause: none,
+    },
+    {
+      name: "silent soon after a failure",
+      from: { ...watching, failures: 3 },
+      input: end({ kind: "idle" }, 5000),
+      phase: "watch 7",
+      pause: none,
+      state: { failures: 3 },
     },
     {
       name: "broken",
