@@ -25,6 +25,8 @@ export interface ViewListener {
   onNamespace(change: Change<NamespaceRecord>): void;
   onSource(kind: TargetKind, change: Change<SourceRecord>): void;
   onTarget(kind: TargetKind, change: Change<TargetRecord>): void;
+  /** Namespaces, or targets of a kind, cannot be listed or watched any more; what was known of them is kept. */
+  onListFailure(kind: "Namespace" | TargetKind, cause: string): void;
 }
 
 /** What is watched, and how. */
@@ -48,6 +50,7 @@ interface WatchScope {
   readonly metadataOnly?: boolean;
   readonly labelSelector?: string;
   readonly keyOf?: (metadata: ObjectMeta) => string;
+  readonly onRefused?: (code: number, message: string) => void;
 }
 
 /**
@@ -89,7 +92,10 @@ export class ClusterView {
       same: sameNamespace,
       onChange: (change) => listener.onNamespace(change),
     });
-    this.#watch("namespaces", "/api/v1/namespaces", this.namespaces, readNamespace, { metadataOnly: true });
+    this.#watch("namespaces", "/api/v1/namespaces", this.namespaces, readNamespace, {
+      metadataOnly: true,
+      onRefused: (code, cause) => isForGood(code) && listener.onListFailure("Namespace", cause),
+    });
 
     const sourceStore = (kind: TargetKind) =>
       new Store<SourceRecord>({
@@ -133,6 +139,7 @@ export class ClusterView {
           {
             metadataOnly: true,
             labelSelector: BUNDLE_LABEL,
+            onRefused: (code, cause) => isForGood(code) && listener.onListFailure(kind, cause),
           },
         );
       }
@@ -175,9 +182,8 @@ export class ClusterView {
         connection,
         name,
         path,
-        metadataOnly: scope.metadataOnly ?? false,
-        ...(scope.labelSelector === undefined ? {} : { labelSelector: scope.labelSelector }),
-        ...(scope.keyOf === undefined ? {} : { keyOf: scope.keyOf }),
+        metadataOnly: false,
+        ...scope,
         convert,
         writer: {
           ...writer,
@@ -193,4 +199,9 @@ export class ClusterView {
       }),
     );
   }
+}
+
+/** Whether a refusal lasts until somebody does something about it: missing credentials, rights, or the resource itself. */
+function isForGood(code: number): boolean {
+  return code === 401 || code === 403 || code === 404;
 }

@@ -225,6 +225,20 @@ export class Controller {
     }
   }
 
+  /** Namespaces or targets cannot be listed: all Bundles go on with what is known, which may be out of date. */
+  onListFailure(kind: "Namespace" | TargetKind, cause: string): void {
+    if (!this.#started) return;
+    for (const bundle of this.#options.view.bundles.values()) {
+      this.#options.recordEvent({
+        type: "Warning",
+        reason: `${kind}ListError`,
+        action: "SyncFailed",
+        note: `Failed to list ${kind.toLowerCase()}s: ${cause}`,
+        regarding: regarding(bundle),
+      });
+    }
+  }
+
   // Bundles
 
   /** One pass over a Bundle: resolves it, and marks the targets that may have to be written. */

@@ -90,6 +90,7 @@ export async function runOperator(context: OperatorContext, signal: AbortSignal)
       onNamespace: (change) => controller.onNamespace(change),
       onSource: (kind, change) => controller.onSource(kind, change),
       onTarget: (kind, change) => controller.onTarget(kind, change),
+      onListFailure: (kind, cause) => controller.onListFailure(kind, cause),
     },
     clock,
     random,

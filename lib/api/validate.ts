@@ -1,10 +1,13 @@
+import { goLowerCase } from "../go_lower_case.ts";
 import type {
+  AdditionalFormats,
   Bundle,
   BundleSpec,
   LabelSelectorSpec,
   SourceObjectSelector,
   TargetMetadata,
 } from "./bundle.ts";
+import { jksPassword, pkcs12Password } from "./defaults.ts";
 import {
   child,
   type FieldError,
@@ -15,6 +18,7 @@ import {
   tooLong,
 } from "./field_error.ts";
 import { labelKeyProblems, labelValueProblems } from "./label_selector.ts";
+import { type KeyStoreFormat, passwordProblem } from "./password_problem.ts";
 
 /** Most bytes that all annotations of an object may have (Kubernetes' `TotalAnnotationSizeLimitB`). */
 const ANNOTATIONS_LIMIT = 256 * 1024;
@@ -23,7 +27,8 @@ const ANNOTATIONS_LIMIT = 256 * 1024;
 const RESERVED_DOMAINS = ["trust.cert-manager.io/", "trust-manager.io/"] as const;
 
 /**
- * What is wrong with a Bundle, in the order and the words of the Go project; empty if nothing is. Pure. What the schema of
+ * What is wrong with a Bundle, in the order and the words of the Go project, and passwords that key stores cannot have; empty if
+ * nothing is. Pure. What the schema of
  * the CRD refuses already (lengths, numbers of items, types) is not checked again, except where the Go project does.
  * An empty string counts as absent everywhere. Entries of a map are checked in the order of their keys.
  */
@@ -37,6 +42,7 @@ export function validateBundle(bundle: Pick<Bundle, "spec"> & { metadata: { name
     ...metadataErrors(target.configMap?.metadata, "spec.target.configMap.metadata"),
     ...metadataErrors(target.secret?.metadata, "spec.target.secret.metadata"),
     ...selectorErrors(target.namespaceSelector, "spec.target.namespaceSelector"),
+    ...passwordErrors(target.additionalFormats ?? {}),
   ];
 }
 
@@ -134,6 +140,21 @@ function outputKeyErrors(target: NonNullable<BundleSpec["target"]>): FieldError[
   return errors;
 }
 
+/** The Go project has no such check: its users are told nothing, and Java cannot open the store. */
+function passwordErrors({ jks, pkcs12 }: AdditionalFormats): FieldError[] {
+  const error = (format: KeyStoreFormat, password: string) => {
+    const problem = passwordProblem(format, password);
+    // Forbidden, because of values that are invalid the value is told.
+    return problem === undefined
+      ? []
+      : [forbidden(`spec.target.additionalFormats.${format}.password`, problem)];
+  };
+  return [
+    ...(jks === undefined ? [] : error("jks", jksPassword(jks))),
+    ...(pkcs12 === undefined ? [] : error("pkcs12", pkcs12Password(pkcs12))),
+  ];
+}
+
 function metadataErrors(metadata: TargetMetadata | undefined, path: string): FieldError[] {
   const { annotations = {}, labels = {} } = metadata ?? {};
   const errors: FieldError[] = [];
@@ -144,7 +165,9 @@ function metadataErrors(metadata: TargetMetadata | undefined, path: string): Fie
   for (const [key, value] of sortedEntries(annotations)) {
     bytes += byteLength(key) + byteLength(value);
     // An annotation's key is a label's key of any case.
-    errors.push(...labelKeyProblems(lowerCase(key)).map((problem) => invalid(annotationsPath, key, problem)));
+    errors.push(
+      ...labelKeyProblems(goLowerCase(key)).map((problem) => invalid(annotationsPath, key, problem)),
+    );
   }
   if (bytes > ANNOTATIONS_LIMIT) errors.push(tooLong(annotationsPath, ANNOTATIONS_LIMIT));
 
@@ -205,9 +228,4 @@ function sortedEntries(map: Readonly<Record<string, string>>): [string, string][
 
 function byteLength(text: string): number {
   return new TextEncoder().encode(text).length;
-}
-
-/** Character by character, as Go does it; only one character makes a difference, and it would turn into two. */
-function lowerCase(text: string): string {
-  return [...text].map((character) => character === "\u0130" ? "i" : character.toLowerCase()).join("");
 }

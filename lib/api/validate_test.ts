@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { ADMISSION_CASES } from "../../tests/admission_cases.ts";
+import type { AdditionalFormats } from "./bundle.ts";
 import { printFieldErrors } from "./field_error.ts";
 import { validateBundle } from "./validate.ts";
 
@@ -18,3 +19,30 @@ Deno.test("a path with an empty name is printed as Kubernetes prints it", () => 
     problem: "Forbidden: cannot define the same source as target",
   });
 });
+
+const passwords: [string, AdditionalFormats, string | undefined][] = [
+  ["usual ones", { jks: { key: "j" }, pkcs12: { key: "p" } }, undefined],
+  ["a JKS may have any", { jks: { key: "j", password: "pässword" } }, undefined],
+  [
+    "PKCS#12 may not",
+    { jks: { key: "j" }, pkcs12: { key: "p", password: "pässword" } },
+    "spec.target.additionalFormats.pkcs12.password: Forbidden: password must have only printable ASCII characters, because Java " +
+    "cannot open PKCS#12 stores with others, but has another at position 2",
+  ],
+  [
+    "no password for a JKS",
+    { jks: { key: "j", password: "" } },
+    "spec.target.additionalFormats.jks.password: Forbidden: password must not be empty",
+  ],
+];
+
+for (const [name, additionalFormats, refusal] of passwords) {
+  Deno.test(`validation of passwords, which the Go project has not: ${name}`, () => {
+    const target = { configMap: { key: "k" }, additionalFormats };
+    const errors = validateBundle({
+      metadata: { name: "example" },
+      spec: { sources: [{ inLine: "x" }], target },
+    });
+    assert.equal(errors.length === 0 ? undefined : printFieldErrors(errors), refusal);
+  });
+}

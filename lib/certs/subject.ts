@@ -1,7 +1,7 @@
 import type { Certificate } from "./certificate.ts";
-import { required } from "./certificate_error.ts";
-import { contextTag, DerReader, dotted, encodeElement, Tag } from "./der.ts";
-import { type NameAttribute, readName } from "./name.ts";
+import { DerReader, dotted, encodeElement, Tag } from "./der.ts";
+import { readName } from "./name.ts";
+import { toBeSigned } from "./to_be_signed.ts";
 
 /**
  * The subject of a certificate as Go prints it (`pkix.Name`), which aliases in key stores are made of. Roughly RFC 2253: the known
@@ -13,7 +13,7 @@ import { type NameAttribute, readName } from "./name.ts";
 export function subjectOf(certificate: Certificate): string {
   const known = new Map<string, string[]>([...KNOWN_TYPES.keys()].map((type) => [type, []]));
   const others: string[] = [];
-  for (const attribute of subjectAttributes(certificate.der)) {
+  for (const attribute of readName(new DerReader(toBeSigned(certificate).subject))) {
     const type = dotted(attribute.type);
     const values = known.get(type);
     if (values === undefined) others.push(`${type}=#${encodedString(attribute.value).toHex()}`);
@@ -44,17 +44,6 @@ const KNOWN_TYPES: ReadonlyMap<string, string> = new Map([
 
 /** Of these the last one counts, and an empty one is left out. */
 const SINGLE_TYPES: ReadonlySet<string> = new Set(["2.5.4.3", "2.5.4.5"]);
-
-function subjectAttributes(der: Uint8Array<ArrayBuffer>): NameAttribute[] {
-  const message = "Certificate has no subject";
-  const certificate = required(new DerReader(der).read(Tag.sequence), message);
-  const body = required(certificate.read(Tag.sequence), message);
-  const version = contextTag(0, true);
-  if (body.nextIs(version)) body.read(version);
-  required(body.readInteger(), message);
-  for (let i = 0; i < 3; i++) required(body.read(Tag.sequence), message); // signature algorithm, issuer, validity
-  return readName(body);
-}
 
 /** RFC 2253, section 2.4. */
 function escaped(value: string): string {

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Certificate } from "../certs/certificate.ts";
+import { goLowerCase } from "../go_lower_case.ts";
 import { aliasOf } from "./alias.ts";
 
 /**
@@ -14,7 +15,7 @@ import { aliasOf } from "./alias.ts";
 export function encodeJks(certificates: readonly Certificate[], password: string): Uint8Array<ArrayBuffer> {
   const entries = certificates.map((certificate) => ({
     certificate,
-    alias: modifiedUtf8(lowerCase(aliasOf(certificate))),
+    alias: modifiedUtf8(goLowerCase(aliasOf(certificate))),
   }));
   entries.sort((a, b) => compareBytes(a.alias, b.alias));
   const size = entries.reduce(
@@ -54,11 +55,6 @@ function widened(bytes: Uint8Array): Uint8Array {
   const wide = new Uint8Array(2 * bytes.length);
   bytes.forEach((byte, i) => wide[2 * i + 1] = byte);
   return wide;
-}
-
-/** Character by character as Go does it: no final sigma, and İ becomes a plain i. */
-function lowerCase(text: string): string {
-  return Array.from(text, (character) => character === "\u0130" ? "i" : character.toLowerCase()).join("");
 }
 
 /**

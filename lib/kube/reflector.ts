@@ -40,6 +40,8 @@ export interface ReflectorOptions<T, R extends KubeObject = KubeObject> {
    * costs one request, and loses nothing.
    */
   readonly idleTimeoutMs?: number;
+  /** Told when the API server begins to refuse, with its status code and message; not again until it refuses otherwise. */
+  readonly onRefused?: (code: number, message: string) => void;
 }
 
 const DEFAULT_IDLE_TIMEOUT_MS = 90_000;
@@ -304,6 +306,9 @@ export class Reflector<T, R extends KubeObject = KubeObject> {
     if (next.report?.kind === "failing") {
       const { problem } = next.report;
       this.#log.error("Watch failed; it is tried again until it works", error ?? problem, { problem });
+      if (input.kind === "end" && input.end.kind === "refused") {
+        this.#options.onRefused?.(input.end.code, error instanceof Error ? error.message : problem);
+      }
     } else if (next.report?.kind === "recovered") {
       this.#log.info("Watch works again");
     }

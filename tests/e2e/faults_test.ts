@@ -16,6 +16,17 @@ Deno.test("Faults of others do not stop the operator, and are told", async (t) =
   });
   const sources = [{ inLine: pemText(ROOT_1) }];
 
+  /** The operator's kubeconfig, by way of a proxy. */
+  async function throughProxy({ port }: TestProxy): Promise<string> {
+    const text = await Deno.readTextFile(cluster.operatorKubeconfig);
+    const path = `${cluster.controlPlane.dir}/proxy-${port}.yaml`;
+    await Deno.writeTextFile(
+      path,
+      text.replaceAll(new URL(cluster.controlPlane.server).host, `127.0.0.1:${port}`),
+    );
+    return path;
+  }
+
   await t.step("Namespaces that hang hold nobody up, however many they are", async () => {
     await using _operator = await cluster.operator();
     // Accepts connections, and says nothing.
@@ -151,6 +162,42 @@ Deno.test("Faults of others do not stop the operator, and are told", async (t) =
       await cluster.deleteBundles("frozen");
     },
   );
+
+  await t.step("A list that is refused is told, and what is known goes on", async () => {
+    using proxy = new TestProxy(Number(new URL(cluster.controlPlane.server).port));
+    await using operator = await cluster.operatorWith({ kubeconfig: await throughProxy(proxy) });
+    await cluster.createNamespace("listed", { listed: "yes" });
+    await cluster.putBundle("listed", { sources, target: target("listed") });
+    await cluster.synced("listed");
+    const path = "/apis/rbac.authorization.k8s.io/v1/clusterroles/trust-manager";
+    const { rules } = await admin.request<{ rules: { resources: string[] }[] }>("GET", path);
+    const allowed = (resources: readonly string[]) =>
+      admin.mergePatch(path, {
+        rules: rules.filter((rule) => !rule.resources.some((it) => resources.includes(it))),
+      });
+    try {
+      await allowed(["namespaces"]);
+      // Until it ends, a watch that has begun goes on.
+      proxy.breakAll();
+      const event = await cluster.event("listed", "NamespaceListError");
+      assert.match(event.note, /^Failed to list namespaces: namespaces is forbidden: /);
+      assert.deepEqual([event.type, event.action], ["Warning", "SyncFailed"]);
+      await cluster.putBundle("listed", { sources: [{ inLine: pemText(ROOT_2) }], target: target("listed") });
+      await cluster.targetBecomes(
+        "listed",
+        "listed",
+        "follows",
+        (it) => it?.data?.["ca.pem"] === canonicalPem(ROOT_2),
+      );
+      assert.equal(await operator.probe("/readyz"), 200);
+    } finally {
+      await allowed([]);
+    }
+    await cluster.createNamespace("listed-new", { listed: "yes" });
+    await cluster.targetBecomes("listed-new", "listed", "is written", (it) => it !== undefined);
+    assert.equal(await operator.stop(), 0);
+    await cluster.deleteBundles("listed");
+  });
 
   await t.step("What an admission webhook changes is told, and not written for ever", async () => {
     await using operator = await cluster.operator();

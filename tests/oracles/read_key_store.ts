@@ -1,4 +1,4 @@
-import type { KeyStoreFormat } from "../../lib/formats/password_problem.ts";
+import type { KeyStoreFormat } from "../../lib/api/password_problem.ts";
 import { run } from "./corpus.ts";
 
 /** What a program said. */
