@@ -29,6 +29,7 @@ async function deno(...args: string[]): Promise<void> {
 if (import.meta.main) {
   await deno("bundle", "--quiet", "--platform=deno", "--output=dist/trust-manager.js", "main.ts");
   if (Deno.args.includes("compile")) {
-    await deno("compile", ...PERMISSIONS, "--output=dist/trust-manager", "main.ts");
+    // Of the script rather than of the sources: the runtime fails to embed the packages that those import.
+    await deno("compile", "--no-config", "--no-lock", ...PERMISSIONS, "--output=dist/trust-manager", SCRIPT);
   }
 }

@@ -1,7 +1,9 @@
 import type { AdditionalFormats } from "./api/bundle.ts";
 import { jksPassword, pkcs12Password } from "./api/defaults.ts";
 import type { Certificate } from "./certs/certificate.ts";
+import { subjectOf } from "./certs/subject.ts";
 import type { KeyStoreOptions } from "./formats/encode_key_store.ts";
+import { javaProblem } from "./formats/java_problem.ts";
 
 /** Encodes one key store, byte-stable. Throws an error with a message for the user. */
 export type KeyStoreEncoder = (
@@ -32,6 +34,22 @@ export function encodeKeyStores(
   return wantedKeyStores(formats).map(({ key, options }) => {
     const same = former.find((store) => sameOptions(store.options, options));
     return { key, options, bytes: same?.bytes ?? encode(pool, options) };
+  });
+}
+
+/**
+ * What an administrator should know of key stores, though it is no error: which certificates make them useless for Java. They stay in,
+ * as in the Go project: to leave one out would be to distrust it.
+ */
+export function keyStoreNotices(pool: readonly Certificate[]): {
+  readonly message: string;
+  readonly fields: Readonly<Record<string, string>>;
+}[] {
+  return pool.flatMap((certificate) => {
+    const cause = javaProblem(certificate);
+    if (cause === undefined) return [];
+    const fields = { certificate: subjectOf(certificate), sha256: certificate.sha256, cause };
+    return [{ message: "Java cannot read this certificate, nor any key store that holds it", fields }];
   });
 }
 

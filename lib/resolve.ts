@@ -10,7 +10,7 @@ import type { Certificate } from "./certs/certificate.ts";
 import { pemOf } from "./certs/pem_of.ts";
 import { earliestNotAfter } from "./certs/pool.ts";
 import { targetHash } from "./hash.ts";
-import { encodeKeyStores, type KeyStore, type KeyStoreEncoder } from "./key_stores.ts";
+import { encodeKeyStores, type KeyStore, type KeyStoreEncoder, keyStoreNotices } from "./key_stores.ts";
 import type { BundleRecord } from "./records/bundle_record.ts";
 import { keySet } from "./records/target_record.ts";
 import { gather, type PoolFilters, type SourceNotice, type SourceView } from "./sources.ts";
@@ -99,7 +99,11 @@ export function resolve(bundle: BundleRecord, options: ResolveOptions): Resoluti
     ? former
     : encodeVersion(bundle, gathered.pool, options.encodeKeyStore, former?.keyStores ?? []);
   if ("reason" in version) return { ok: false, problem: version };
-  const { defaultCaVersion, notices } = gathered;
+  const { defaultCaVersion } = gathered;
+  const unreadable = version === former || version.keyStores.length === 0
+    ? []
+    : keyStoreNotices(version.pool);
+  const notices = [...gathered.notices, ...unreadable];
   return { ok: true, version, selector, defaultCaVersion, notices };
 }
 

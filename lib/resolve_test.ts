@@ -296,6 +296,20 @@ Deno.test("key stores that cannot be encoded are a problem of the Bundle", async
   });
 });
 
+Deno.test("certificates that Java cannot read stay in, and are told once, if there are key stores", () => {
+  const inLine = Deno.readTextFileSync(new URL("certs/testdata/empty_subject.pem", import.meta.url));
+  const sources = [{ inLine: inLine + pemText(ROOT_1) }];
+  const target = { configMap: { key: "k" }, additionalFormats };
+  const { version, notices, ...rest } = good({ sources, target }, { encodeKeyStore });
+  assert.equal(version.pool.length, 2);
+  assert.deepEqual(notices.map(({ message, fields }) => [message, fields.cause]), [
+    ["Java cannot read this certificate, nor any key store that holds it", "it has no issuer"],
+  ]);
+  const previous = { bundle: bundleRecord({ sources, target }), resolution: { ...rest, version, notices } };
+  assert.deepEqual(good({ sources, target }, { encodeKeyStore, previous }).notices, []);
+  assert.deepEqual(good({ sources }).notices, []);
+});
+
 Deno.test("key stores are encoded of the pool, once for both kinds, and anew only if something they hold has changed", async (t) => {
   let asked: unknown[] = [];
   const encode: KeyStoreEncoder = (pool, options) => {

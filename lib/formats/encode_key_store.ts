@@ -1,7 +1,6 @@
 import { type KeyStoreFormat, passwordProblem } from "../api/password_problem.ts";
 import type { Certificate } from "../certs/certificate.ts";
 import { encodeJks } from "./jks.ts";
-
 import { encodePkcs12, type Pkcs12Profile } from "./pkcs12.ts";
 
 /** Which key store to make. */

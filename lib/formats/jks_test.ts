@@ -10,7 +10,7 @@ function named(name: string, sha256 = "ABCDEF0123".padEnd(64, "0").toLowerCase()
   const type = encodeElement(Tag.objectIdentifier, new Uint8Array([0x55, 4, 3]));
   const subject = sequence(encodeElement(Tag.set, sequence(type, value)));
   const serial = encodeElement(Tag.integer, new Uint8Array([1]));
-  const der = sequence(sequence(serial, sequence(), sequence(), sequence(), subject));
+  const der = sequence(sequence(serial, sequence(), sequence(), sequence(), subject, sequence()));
   return { der, sha256, notBefore: -1, notAfter: 0, isCa: true };
 }
 

@@ -27,6 +27,7 @@ export interface EventInput {
   readonly regarding: ObjectReference;
 }
 
+/** What an {@linkcode EventRecorder} works with. */
 export interface EventRecorderOptions {
   readonly client: KubeClient;
   readonly clock: Clock;

@@ -18,6 +18,7 @@ interface Lease extends KubeObject {
   spec?: LeaseSpec;
 }
 
+/** What a {@linkcode LeaderElection} works with. `leaseDurationMs` > `renewDeadlineMs` > 1.2 × `retryPeriodMs`. */
 export interface LeaderElectionOptions {
   /** A client of its own, so that the lease never waits behind other traffic. */
   readonly client: KubeClient;

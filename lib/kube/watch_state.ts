@@ -43,6 +43,7 @@ export type WatchEnd =
   /** What came cannot be understood. */
   | { readonly kind: "malformed" };
 
+/** Something that happened to a request. */
 export type WatchInput =
   | {
     readonly kind: "object";
@@ -63,6 +64,7 @@ export type WatchInput =
 /** What to do with the object that came with an input, or with all that was collected. */
 export type WatchEffect = "collect" | "discard" | "upsert" | "remove" | "show" | "nothing";
 
+/** What follows from an input. */
 export interface WatchStep {
   readonly state: WatchState;
   readonly effect: WatchEffect;
