@@ -8,7 +8,8 @@ import { poolOf } from "../lib/certs/pool.ts";
 import type { KeyStoreOptions } from "../lib/formats/encode_key_store.ts";
 
 const SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt";
-const RUNS = 31;
+/** How often each format is made, beside the first time. Odd, so that there is a middle. */
+const ROUNDS = 51;
 
 const STORES: readonly (readonly [name: string, options: KeyStoreOptions])[] = [
   ["JKS", { format: "jks", password: "changeit" }],
@@ -18,15 +19,35 @@ const STORES: readonly (readonly [name: string, options: KeyStoreOptions])[] = [
   ["PKCS#12 Modern2023", { format: "pkcs12", password: "changeit", profile: "Modern2023" }],
 ];
 
-/** Milliseconds of the first run, and the median of those after it. */
-function timed(work: () => unknown): { first: number; median: number } {
-  const times = Array.from({ length: RUNS + 1 }, () => {
-    const start = performance.now();
-    work();
-    return performance.now() - start;
+/** Work to be timed. */
+interface Work {
+  readonly name: string;
+  /** Size in bytes of what comes out. */
+  readonly run: () => number;
+}
+
+/** What one piece of work took, in milliseconds. */
+interface Timing {
+  readonly name: string;
+  readonly bytes: number;
+  readonly median: number;
+}
+
+/** Times all work in turns, so that what else the machine does strikes all alike. */
+function timed(works: readonly Work[]): Timing[] {
+  const times = works.map((): number[] => []);
+  const sizes: number[] = [];
+  for (let round = 0; round <= ROUNDS; round++) {
+    works.forEach(({ run }, i) => {
+      const start = performance.now();
+      sizes[i] = run();
+      times[i]?.push(performance.now() - start);
+    });
+  }
+  return works.map(({ name }, i) => {
+    const [, ...later] = times[i] ?? []; // the first is that of a cold compiler
+    return { name, bytes: sizes[i] ?? 0, median: later.sort((a, b) => a - b)[ROUNDS >> 1] ?? NaN };
   });
-  const [first = NaN, ...later] = times;
-  return { first, median: later.sort((a, b) => a - b)[RUNS >> 1] ?? NaN };
 }
 
 const residentMegabytes = () => Deno.memoryUsage().rss / 1e6;
@@ -42,37 +63,34 @@ async function main(): Promise<void> {
   memory.push(["`node:crypto` loaded", residentMegabytes()]);
   const { encodeKeyStore } = await import("../lib/formats/encode_key_store.ts");
   memory.push(["encoder loaded", residentMegabytes()]);
-  const sizes = STORES.map(([, options]) => encodeKeyStore(pool, options).length);
+  for (const [, options] of STORES) encodeKeyStore(pool, options);
   memory.push(["each store made once", residentMegabytes()]);
 
-  const yardstick = timed(() => {
-    const hash = createHash("sha256");
-    for (const { der } of pool) hash.update(der);
-    hash.digest();
-  });
-  const rows = STORES.map(([name, options], i) =>
-    [name, sizes[i] ?? 0, timed(() => encodeKeyStore(pool, options))] as const
-  );
-  const pem = timed(() => pemOf(pool));
+  const timings = timed([
+    {
+      name: "SHA-256 of all certificates",
+      run() {
+        const hash = createHash("sha256");
+        for (const { der } of pool) hash.update(der);
+        return hash.digest().length;
+      },
+    },
+    { name: "PEM", run: () => pemOf(pool).length },
+    ...STORES.map(([name, options]) => ({ name, run: () => encodeKeyStore(pool, options).length })),
+  ]);
+  const yardstick = timings[0]?.median ?? NaN;
 
   console.log(
     `${pool.length} certificates, Deno ${Deno.version.deno}, ${navigator.hardwareConcurrency} cores\n`,
   );
-  console.log("| Format | Bytes | First, ms | Median, ms | Times SHA-256 |\n| --- | --- | --- | --- | --- |");
-  for (
-    const [name, size, { first, median }] of [
-      ["SHA-256 of all of them (the yardstick)", 32, yardstick],
-      ["PEM", pemOf(pool).length, pem],
-      ...rows,
-    ] as const
-  ) {
-    const ratio = (median / yardstick.median).toFixed(1);
-    console.log(`| ${name} | ${size} | ${first.toFixed(1)} | ${median.toFixed(2)} | ${ratio} |`);
+  console.log("| Format | Bytes | Median, ms | Times SHA-256 |\n| --- | --- | --- | --- |");
+  for (const { name, bytes, median } of timings) {
+    console.log(`| ${name} | ${bytes} | ${median.toFixed(2)} | ${(median / yardstick).toFixed(0)} |`);
   }
-  console.log("\n| Memory after | RSS, MB | More, MB |\n| --- | --- | --- |");
-  memory.forEach(([what, megabytes], i) => {
+  console.log("\n| Memory when | RSS, MB | More, MB |\n| --- | --- | --- |");
+  memory.forEach(([when, megabytes], i) => {
     const more = i === 0 ? "" : (megabytes - (memory[i - 1]?.[1] ?? 0)).toFixed(1);
-    console.log(`| ${what} | ${megabytes.toFixed(1)} | ${more} |`);
+    console.log(`| ${when} | ${megabytes.toFixed(1)} | ${more} |`);
   });
 }
 

@@ -10,8 +10,6 @@ export interface AdmissionCase {
   readonly refusal?: string;
   /** Whether the schema of the CRD refuses it before any webhook or policy is asked. */
   readonly schemaRefuses?: boolean;
-  /** Parts of what the policy says; default is all errors of {@linkcode refusal}. Empty if the policy cannot hold the row. */
-  readonly policySays?: readonly string[];
 }
 
 const pem = { inLine: "pem" };

@@ -22,8 +22,8 @@ const des: KeyStoreOptions = { format: "pkcs12", password: "changeit", profile: 
 const modern: KeyStoreOptions = { format: "pkcs12", password: "changeit", profile: "Modern2023" };
 const open: KeyStoreOptions = { format: "pkcs12", password: "" };
 
-// A change of these bytes rewrites the targets of every Bundle with key stores. That they are right is what Java and Go say in
-// tests/oracles.
+// The hash of targets does not see these bytes: if they changed, targets that are written later would differ from those that are
+// there. That they are right is what Java and Go say in tests/oracles.
 const stores: [string, KeyStoreOptions, string][] = [
   ["JKS", jks, "b933fab1a7d92c3053ac0cf48540d001e7a2425cc369df91681084e4c55f49ec"],
   ["LegacyRC2", rc2, "ce3aab15055298b8d97d65285ed7bb1e107262a10ee6798fca2a4a8a8f8bf310"],

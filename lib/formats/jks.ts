@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash } from "./node_crypto.ts";
 import type { Certificate } from "../certs/certificate.ts";
 import { goLowerCase } from "../go_lower_case.ts";
 import { aliasOf } from "./alias.ts";

@@ -1,4 +1,4 @@
-import { createCipheriv, createHmac, pbkdf2Sync } from "node:crypto";
+import { createCipheriv, createHmac, pbkdf2Sync } from "./node_crypto.ts";
 import type { Certificate } from "../certs/certificate.ts";
 import { aliasOf } from "./alias.ts";
 import { der } from "./der_writer.ts";

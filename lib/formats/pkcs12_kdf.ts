@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash } from "./node_crypto.ts";
 import { utf16 } from "./der_writer.ts";
 
 /** What derived bytes are for (RFC 7292, appendix B.3). */

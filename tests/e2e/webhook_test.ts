@@ -372,6 +372,33 @@ Deno.test("the webhook, with a certificate of its own: two replicas", async (t) 
     },
   );
 
+  await t.step("nothing else could have been written", async () => {
+    const may = async (verb: string, group: string, resource: string, name: string) => {
+      const namespace = resource === "secrets" ? TRUST_NAMESPACE : "";
+      const review = await admin.create<{ status: { allowed: boolean } }>(
+        "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+        {
+          apiVersion: "authorization.k8s.io/v1",
+          kind: "SubjectAccessReview",
+          spec: {
+            user: `system:serviceaccount:${TRUST_NAMESPACE}:trust-manager`,
+            resourceAttributes: { verb, group, resource, name, namespace },
+          },
+        },
+      );
+      return review.status.allowed;
+    };
+    const configurations = "validatingwebhookconfigurations";
+    assert.equal(await may("update", "", "secrets", "trust-manager-webhook"), true);
+    assert.equal(await may("patch", "admissionregistration.k8s.io", configurations, "trust-manager"), true);
+    for (const verb of ["create", "update", "patch", "delete"]) {
+      for (const name of ["", "other"]) assert.equal(await may(verb, "", "secrets", name), false);
+      assert.equal(await may(verb, "admissionregistration.k8s.io", configurations, "other"), false);
+    }
+    assert.equal(await may("delete", "", "secrets", "trust-manager-webhook"), false);
+    assert.equal(await may("list", "admissionregistration.k8s.io", configurations, ""), false);
+  });
+
   await t.step("they end when asked to", async () => {
     assert.deepEqual(await Promise.all([one.stop(), two.stop()]), [0, 0]);
   });
