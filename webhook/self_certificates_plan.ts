@@ -22,6 +22,7 @@ export interface SelfTimes {
 
 const HOUR = 3_600_000;
 
+/** What is good in clusters: a renewal about every two months, and long before anything expires. */
 export const DEFAULT_TIMES: SelfTimes = {
   caLifetimeMs: 365 * 24 * HOUR,
   servingLifetimeMs: 90 * 24 * HOUR,

@@ -35,6 +35,9 @@ export const DEFAULT_LIMITS: ServerLimits = {
 /** After a request was refused before its end: how long what is still sent is read and dropped, so that the client sees the answer. */
 const LINGER_MS = 1_000;
 
+/** The same in bytes. (To pause instead would be no use: the runtime reads on into memory.) */
+const LINGER_BYTES = 256 * 1024;
+
 /** How a server answers, and with what. */
 export interface TlsServerOptions {
   readonly host: string;
@@ -277,6 +280,11 @@ export class TlsServer {
     this.#send(answer, response, () => {
       if (request.complete) this.#becomeIdle(connection);
       else request.once("end", () => this.#becomeIdle(connection));
+    });
+    let dropped = 0;
+    request.on("data", (chunk: Uint8Array) => {
+      dropped += chunk.length;
+      if (dropped > LINGER_BYTES) connection.socket.destroy();
     });
     request.resume();
   }

@@ -339,7 +339,9 @@ Deno.test("hostile client: 100 MB in chunks are cut off at the limit", async () 
       await promise;
     }
   }
-  assert.match(await answered, /^HTTP\/1\.1 413 /);
+  // Who goes on sending may not see the answer any more.
+  assert.match(await answered, /^(HTTP\/1\.1 413 .*)?$/s);
+  assert.ok(!open && sent < 50_000_000, `${sent} bytes were sent`);
   assert.equal((await fixture.request()).status, 200);
   assert.ok(Deno.memoryUsage().rss - before < 150e6, `${(Deno.memoryUsage().rss - before) / 1e6} MB more`);
 });

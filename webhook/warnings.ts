@@ -79,22 +79,23 @@ function inLineWarnings(text: string, path: string, now: number): string[] {
 }
 
 function certificateWarnings(certificate: Certificate, now: number): string[] {
-  const subject = subjectOf(certificate);
-  // A hash always tells which one it is; subjects may be long, equal or empty.
-  const name = `${subject.length > 80 ? `${subject.slice(0, 79)}…` : subject} (${
-    certificate.sha256.slice(0, 8)
-  })`;
-  const date = new Date(certificate.notAfter).toISOString().slice(0, 10);
-  const warnings: string[] = [];
-  if (!certificate.isCa) warnings.push(`${name} is a leaf, no CA; trust the root that issued it`);
+  const problems: string[] = [];
+  if (!certificate.isCa) problems.push("is a leaf, no CA; trust the root that issued it");
   else if (!isSelfIssued(certificate)) {
-    warnings.push(`${name} is an intermediate, which then cannot be rotated freely; trust its root`);
+    problems.push("is an intermediate, which then cannot be rotated freely; trust its root");
   }
-  if (certificate.notAfter < now) warnings.push(`${name} expired on ${date}; remove it`);
+  const date = () => new Date(certificate.notAfter).toISOString().slice(0, 10);
+  if (certificate.notAfter < now) problems.push(`expired on ${date()}; remove it`);
   else if (certificate.notAfter - now < EXPIRES_SOON_MS) {
-    warnings.push(`${name} expires on ${date}; add its successor`);
+    problems.push(`expires on ${date()}; add its successor`);
   }
-  return warnings;
+  return problems.map((problem) => `${nameOf(certificate)} ${problem}`);
+}
+
+/** The subject, and of the hash what tells which one it is: subjects may be long, equal or empty. */
+function nameOf(certificate: Certificate): string {
+  const subject = subjectOf(certificate);
+  return `${subject.length > 80 ? `${subject.slice(0, 79)}…` : subject} (${certificate.sha256.slice(0, 8)})`;
 }
 
 function objectWarnings(

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
+import net from "node:net";
+import tls from "node:tls";
 import type { BundleSpec } from "../../lib/api/bundle.ts";
 import { readPem } from "../../lib/certs/pem.ts";
 import { systemClock } from "../../lib/clock.ts";
@@ -9,6 +11,7 @@ import { loadClusterConfig } from "../../lib/kube/load_config.ts";
 import type { Secret } from "../../lib/kube/objects.ts";
 import { createLogger } from "../../lib/log.ts";
 import { Registry } from "../../lib/prometheus.ts";
+import { WEBHOOK_PATH } from "../../webhook/admission_handler.ts";
 import { issueCertificate } from "../../webhook/issue_certificate.ts";
 import { startWebhook } from "../../webhook/server.ts";
 import { ADMISSION_CASES } from "../admission_cases.ts";
@@ -208,6 +211,40 @@ Deno.test("the webhook, with a certificate in files", async (t) => {
     });
     assert.ok(served.has(before));
     assert.equal(served.size, 5);
+  });
+
+  await t.step("hostile clients do not keep admissions out, nor fill the memory", async () => {
+    const { host, port } = webhook;
+    const silent = Array.from({ length: 500 }, () => net.connect(port, host).on("error", () => {}));
+    // 100 MB each, as fast as it is taken, until the server cuts it off.
+    const flood = async () => {
+      const socket = tls.connect({ host, port, rejectUnauthorized: false }).on("error", () => {});
+      const chunk = `10000\r\n${"x".repeat(0x10000)}\r\n`;
+      let more = () => {};
+      let open = true;
+      socket.on("drain", () => more());
+      socket.on("close", () => {
+        open = false;
+        more();
+      });
+      socket.write(`POST ${WEBHOOK_PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n`);
+      socket.write("transfer-encoding: chunked\r\n\r\n");
+      for (let sent = 0; sent < 100e6 && open; sent += 0x10000) {
+        if (socket.write(chunk)) continue;
+        const { promise, resolve } = Promise.withResolvers<void>();
+        more = resolve;
+        if (open) await promise;
+      }
+      assert.ok(!open);
+    };
+    const floods = Promise.all(Array.from({ length: 10 }, flood));
+    for (let i = 0; i < 200; i++) assert.equal(await webhook.refusal(GOOD), undefined);
+    await floods;
+    silent.forEach((socket) => socket.destroy());
+    const status = await Deno.readTextFile(`/proc/${operator.pid}/status`);
+    const peakMb = Number(/VmHWM:\s+(\d+)/.exec(status)?.[1]) / 1024;
+
+    assert.ok(peakMb < 400, `${peakMb} MB`);
   });
 
   await t.step("a broken pair keeps the former one, and is told", async () => {
