@@ -1,6 +1,7 @@
 /**
  * Builds the operator into `dist/`: `trust-manager.js`, one script with all it needs, which tests and benchmarks start, and
- * (with the argument `compile`) `trust-manager`, one binary with the permissions compiled in.
+ * (with the argument `compile`) `trust-manager`, one binary with the permissions compiled in, for this machine or for the
+ * `--target` that `deno compile` knows, such as `aarch64-unknown-linux-gnu`.
  */
 
 /**
@@ -30,6 +31,11 @@ if (import.meta.main) {
   await deno("bundle", "--quiet", "--platform=deno", "--output=dist/trust-manager.js", "main.ts");
   if (Deno.args.includes("compile")) {
     // Of the script rather than of the sources: the runtime fails to embed the packages that those import.
-    await deno("compile", "--no-config", "--no-lock", ...PERMISSIONS, "--output=dist/trust-manager", SCRIPT);
+    // The script's date is compiled in; without it, the same sources give the same binary.
+    const date = Number(Deno.env.get("SOURCE_DATE_EPOCH") ?? 0);
+    await Deno.utime(SCRIPT, date, date);
+    const target = Deno.args.filter((arg) => arg.startsWith("--target="));
+    const output = "--output=dist/trust-manager";
+    await deno("compile", "--no-config", "--no-lock", ...target, ...PERMISSIONS, output, SCRIPT);
   }
 }

@@ -1,3 +1,4 @@
+import { DefaultPackageError, parseDefaultPackage } from "./lib/certs/default_package.ts";
 import { systemClock } from "./lib/clock.ts";
 import { ListenError } from "./lib/http_server.ts";
 import { ClusterConfigError } from "./lib/kube/config.ts";
@@ -21,6 +22,8 @@ async function main(args: readonly string[]): Promise<number> {
       case "version":
         console.log(`trust-manager v${VERSION}`);
         return 0;
+      case "validate-package":
+        return await validatePackage();
       case "operator":
         return await operate(command.options);
     }
@@ -33,7 +36,17 @@ async function main(args: readonly string[]): Promise<number> {
 
 /** Errors whose message is one line for the user; all others are defects, and keep their stack. */
 function isForUser(error: unknown): error is Error {
-  return [UsageError, StartError, ListenError, ClusterConfigError].some((type) => error instanceof type);
+  return [UsageError, StartError, ListenError, ClusterConfigError, DefaultPackageError]
+    .some((type) => error instanceof type);
+}
+
+/** Checks the default CA package on standard input as the operator would, and prints what it is. */
+async function validatePackage(): Promise<number> {
+  const json = await new Response(Deno.stdin.readable).text();
+  const { id, certificates, warnings } = parseDefaultPackage(json);
+  for (const warning of warnings) console.error(`trust-manager: ${warning}`);
+  console.log(`${id}: ${certificates.length} certificates`);
+  return 0;
 }
 
 async function operate(options: Options): Promise<number> {

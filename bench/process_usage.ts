@@ -2,10 +2,10 @@
 export interface ProcessUsage {
   /** In user and in kernel mode, of all its threads; counted in steps of 10 ms. */
   readonly cpuSeconds: number;
-  /** Resident memory now, in units of 1,000,000 bytes. */
-  readonly rssMb: number;
+  /** Resident memory now, in MiB. */
+  readonly rssMib: number;
   /** The most that was ever resident, in the same unit. */
-  readonly peakMb: number;
+  readonly peakMib: number;
 }
 
 /** Clock ticks a second in `/proc`: 100 on all of Linux' common platforms. */
@@ -21,11 +21,11 @@ export function usageOf(pid: number): ProcessUsage {
   const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const status = Deno.readTextFileSync(`/proc/${pid}/status`);
-  const megabytes = (name: string) =>
-    Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status)?.[1] ?? NaN) * 1024 / 1e6;
+  const mebibytes = (name: string) =>
+    Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status)?.[1] ?? NaN) / 1024;
   return {
     cpuSeconds: (Number(fields[11]) + Number(fields[12])) / TICKS,
-    rssMb: megabytes("VmRSS"),
-    peakMb: megabytes("VmHWM"),
+    rssMib: mebibytes("VmRSS"),
+    peakMib: mebibytes("VmHWM"),
   };
 }

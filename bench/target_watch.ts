@@ -1,6 +1,7 @@
 import { BUNDLE_LABEL, HASH_ANNOTATION } from "../lib/api/bundle.ts";
 import type { KubeObject } from "../lib/kube/objects.ts";
 import type { RestConfig } from "../tests/cluster/rest_client.ts";
+import { TextLineStream } from "./text_line_stream.ts";
 
 const METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 const METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
@@ -97,7 +98,7 @@ export class TargetWatch implements AsyncDisposable {
 
   async #start(): Promise<void> {
     const list = await (await this.#get(TARGETS, METADATA_LIST)).json();
-    for (const object of list.items) this.#apply("ADDED", object);
+    for (const object of list.items ?? []) this.#apply("ADDED", object);
     const from =
       `&watch=true&timeoutSeconds=${WATCH_SECONDS}&resourceVersion=${list.metadata.resourceVersion}`;
     const response = await this.#get(TARGETS + from, METADATA);
@@ -127,16 +128,12 @@ export class TargetWatch implements AsyncDisposable {
   }
 
   async #read(response: Response): Promise<void> {
-    let rest = "";
-    for await (const text of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
-      const lines = (rest + text).split("\n");
-      rest = lines.pop() ?? "";
-      for (const line of lines) {
-        const { type, object } = JSON.parse(line);
-        if (type === "ERROR") throw new Error(`The watch of the benchmark broke: ${line}`);
-        this.#apply(type, object);
-        for (const check of this.#waiting) check();
-      }
+    const text = (response.body ?? new Blob().stream()).pipeThrough(new TextDecoderStream());
+    for await (const line of text.pipeThrough(new TextLineStream())) {
+      const { type, object } = JSON.parse(line);
+      if (type === "ERROR") throw new Error(`The watch of the benchmark broke: ${line}`);
+      this.#apply(type, object);
+      for (const check of this.#waiting) check();
     }
   }
 

@@ -11,7 +11,7 @@ import { writeKubeconfig } from "../tests/cluster/control_plane.ts";
 import { GoBuildError } from "../tests/cluster/go_programs.ts";
 import { GoToolchainError } from "../tests/cluster/go_toolchain.ts";
 import { type BackgroundOperator, DIRECTORY, startOperator, stopOperator } from "./background_operator.ts";
-import { packageOfThisMachine } from "./debian_package.ts";
+import { packageOfThisMachine } from "../default-ca-package/machine_package.ts";
 import { clearQuickStart, playQuickStart } from "./quick_start.ts";
 import { Stage, StepError } from "./stage.ts";
 

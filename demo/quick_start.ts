@@ -1,6 +1,6 @@
 import type { RestClient } from "../tests/cluster/rest_client.ts";
 import { ROOT_1 } from "../tests/builders.ts";
-import type { PackageFile } from "./debian_package.ts";
+import type { PackageFile } from "../default-ca-package/package_file.ts";
 import type { Stage } from "./stage.ts";
 
 const BUNDLE = "example-bundle";

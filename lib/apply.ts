@@ -73,14 +73,17 @@ export class Writer {
   /**
    * Takes what is ours out of a target that is not wanted any more, and deletes it if nothing is left in it.
    *
+   * @returns what the API server now has; without a resourceVersion if that is nothing, or another object.
    * @throws {WriteError} if the API server refuses or does not answer.
    */
   async cleanTarget(
     stale: TargetRecord,
     bundle: { name: string; uid: string },
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<TargetRecord> {
     const { kind, namespace, name } = stale;
+    const nothing = { hash: undefined, ownsHash: false, ownedKeys: "", hasData: false };
+    const gone: TargetRecord = { ...stale, ...nothing, deleting: true, resourceVersion: "" };
     const body = {
       apiVersion: "v1",
       kind,
@@ -96,11 +99,13 @@ export class Writer {
     try {
       left = await this.#patch(kind, namespace, name, body, "application/json", signal);
     } catch (error) {
-      if (error instanceof WriteError && (isStatus(error.cause, 404) || isStatus(error.cause, 409))) return;
+      if (error instanceof WriteError && (isStatus(error.cause, 404) || isStatus(error.cause, 409))) {
+        return gone;
+      }
       throw error;
     }
     const keys = { ...left.data, ...left.binaryData };
-    if (Object.keys(keys).length > 0) return;
+    if (Object.keys(keys).length > 0) return readTarget(kind, left);
     const { uid, resourceVersion } = left.metadata;
     await this.#send(`delete ${kind} ${namespace}/${name}`, () =>
       this.#client.request({
@@ -114,6 +119,7 @@ export class Writer {
       })).catch((error) => {
         if (!isStatus(error.cause, 404) && !isStatus(error.cause, 409)) throw error;
       });
+    return gone;
   }
 
   /**

@@ -37,6 +37,8 @@ export interface ClusterViewOptions {
   /** Empty means all. */
   readonly targetNamespaces: readonly string[];
   readonly secretTargetsEnabled: boolean;
+  /** Names of the Secrets that may be targets: only these are asked for, so that no right to others is needed. Empty means all. */
+  readonly secretTargetNames?: readonly string[];
   readonly listener: ViewListener;
   readonly clock: Clock;
   readonly random: () => number;
@@ -47,8 +49,11 @@ export interface ClusterViewOptions {
 
 /** What of a collection is watched. */
 interface WatchScope {
+  /** The one namespace that it is about, which need not exist. */
+  readonly optionalNamespace?: string;
   readonly metadataOnly?: boolean;
   readonly labelSelector?: string;
+  readonly fieldSelector?: string;
   readonly keyOf?: (metadata: ObjectMeta) => string;
   readonly onRefused?: (code: number, message: string) => void;
 }
@@ -64,9 +69,17 @@ export class ClusterView {
   readonly sources: Readonly<Record<TargetKind, Store<SourceRecord>>>;
   /** Objects with the bundle label, by `namespace/name`. Secrets only if Secret targets are enabled. */
   readonly targets: Readonly<{ ConfigMap: Store<TargetRecord>; Secret?: Store<TargetRecord> }>;
-  /** Resolves when every store has had a complete list. */
+  /** Resolves when {@linkcode isSynced} becomes true. */
   readonly synced: Promise<void>;
   readonly #setSynced: () => void;
+  #isSynced = false;
+  /** Of each watch, whether it has had a complete list. */
+  readonly #lists: { synced: boolean; readonly optionalNamespace: string | undefined }[] = [];
+  /** Keys of targets, by kind and by the Bundle that their label names. */
+  readonly #keysOfBundle: Readonly<Record<TargetKind, Map<string, Set<string>>>> = {
+    ConfigMap: new Map(),
+    Secret: new Map(),
+  };
   readonly #reflectors: { run(signal: AbortSignal): Promise<void> }[] = [];
   readonly #connections: SharedConnection[] = [];
   readonly #options: ClusterViewOptions;
@@ -76,7 +89,8 @@ export class ClusterView {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.synced = promise;
     this.#setSynced = resolve;
-    const { listener, trustNamespace, targetNamespaces, secretTargetsEnabled } = options;
+    const { listener, trustNamespace, targetNamespaces, secretTargetsEnabled, secretTargetNames = [] } =
+      options;
     const sameVersion = (a: { resourceVersion: string }, b: { resourceVersion: string }) =>
       a.resourceVersion === b.resourceVersion;
 
@@ -90,7 +104,10 @@ export class ClusterView {
     this.namespaces = new Store<NamespaceRecord>({
       keyOf: ({ name }) => name,
       same: sameNamespace,
-      onChange: (change) => listener.onNamespace(change),
+      onChange: (change) => {
+        listener.onNamespace(change);
+        this.#noteSynced();
+      },
     });
     this.#watch("namespaces", "/api/v1/namespaces", this.namespaces, readNamespace, {
       metadataOnly: true,
@@ -127,21 +144,32 @@ export class ClusterView {
         keyOf: ({ namespace, name }) => targetStoreKey(namespace, name),
         // Every state is told, so that own writes are recognised by their resourceVersion.
         same: sameVersion,
-        onChange: (change) => listener.onTarget(kind, change),
+        onChange: (change) => {
+          this.#index(kind, change);
+          listener.onTarget(kind, change);
+        },
       });
-      const places = targetNamespaces.map((namespace) => `/namespaces/${encodeURIComponent(namespace)}`);
-      for (const place of places.length > 0 ? places : [""]) {
-        this.#watch(
-          `target ${resource}`,
-          `/api/v1${place}/${resource}`,
-          store,
-          (object) => readTarget(kind, object),
-          {
-            metadataOnly: true,
-            labelSelector: BUNDLE_LABEL,
-            onRefused: (code, cause) => isForGood(code) && listener.onListFailure(kind, cause),
-          },
-        );
+      // RBAC lets whoever may list one name list all objects of that name, if no others are asked for.
+      const scopes = kind === "Secret" && secretTargetNames.length > 0
+        ? secretTargetNames.map((name) => ({ fieldSelector: `metadata.name=${name}` }))
+        : [{}];
+      for (const namespace of targetNamespaces.length > 0 ? targetNamespaces : [undefined]) {
+        const place = namespace === undefined ? "" : `/namespaces/${encodeURIComponent(namespace)}`;
+        for (const scope of scopes) {
+          this.#watch(
+            `target ${resource}`,
+            `/api/v1${place}/${resource}`,
+            store,
+            (object) => readTarget(kind, object),
+            {
+              metadataOnly: true,
+              labelSelector: BUNDLE_LABEL,
+              ...scope,
+              ...(namespace === undefined ? {} : { optionalNamespace: namespace }),
+              onRefused: (code, cause) => isForGood(code) && listener.onListFailure(kind, cause),
+            },
+          );
+        }
       }
       return store;
     };
@@ -157,11 +185,39 @@ export class ClusterView {
     for (const { client } of this.#connections) client.close();
   }
 
-  /** Whether every store has had a complete list. */
+  /**
+   * Whether every watch has had a complete list; once true it stays so. One of a target namespace that does not exist is not
+   * waited for: no Role in it can allow the list, and that must not stop all others.
+   */
   get isSynced(): boolean {
-    const { bundles, namespaces, sources, targets } = this;
-    return [bundles, namespaces, sources.ConfigMap, sources.Secret, targets.ConfigMap, targets.Secret]
-      .every((store) => store?.synced ?? true);
+    return this.#isSynced;
+  }
+
+  #noteSynced(): void {
+    if (this.#isSynced) return;
+    this.#isSynced = this.#lists.every(({ synced, optionalNamespace }) =>
+      synced || (optionalNamespace !== undefined && this.namespaces.get(optionalNamespace) === undefined)
+    );
+    if (this.#isSynced) this.#setSynced();
+  }
+
+  /** The targets of a kind whose label names `bundle`; found without a look at those of other Bundles. */
+  *targetsOf(kind: TargetKind, bundle: string): IterableIterator<TargetRecord> {
+    for (const key of this.#keysOfBundle[kind].get(bundle) ?? []) {
+      const target = this.targets[kind]?.get(key);
+      if (target !== undefined) yield target;
+    }
+  }
+
+  #index(kind: TargetKind, { key, before, after }: Change<TargetRecord>): void {
+    if (before?.bundle === after?.bundle) return;
+    const index = this.#keysOfBundle[kind];
+    if (before?.bundle !== undefined) {
+      const keys = index.get(before.bundle);
+      keys?.delete(key);
+      if (keys?.size === 0) index.delete(before.bundle);
+    }
+    if (after?.bundle !== undefined) index.getOrInsertComputed(after.bundle, () => new Set()).add(key);
   }
 
   #watch<O extends KubeObject, T>(
@@ -169,7 +225,7 @@ export class ClusterView {
     path: string,
     store: Store<T>,
     convert: (object: O) => T,
-    scope: WatchScope = {},
+    { optionalNamespace, ...scope }: WatchScope = {},
   ): void {
     const { connect, clock, random, log, idleTimeoutMs } = this.#options;
     if (this.#reflectors.length % WATCHES_PER_CONNECTION === 0) {
@@ -177,6 +233,8 @@ export class ClusterView {
     }
     const connection = this.#connections.at(-1) ?? new SharedConnection(connect());
     const writer = store.writer();
+    const list = { synced: false, optionalNamespace };
+    this.#lists.push(list);
     this.#reflectors.push(
       new Reflector({
         connection,
@@ -189,7 +247,8 @@ export class ClusterView {
           ...writer,
           replace: (items, unreadable) => {
             writer.replace(items, unreadable);
-            if (this.isSynced) this.#setSynced();
+            list.synced = true;
+            this.#noteSynced();
           },
         },
         clock,

@@ -1,7 +1,7 @@
 import type { TargetKind } from "./api/bundle.ts";
 import { NotLeadingError, WriteError, type Writer } from "./apply.ts";
 import { subjectOf } from "./certs/subject.ts";
-import type { CancelTimer, Clock } from "./clock.ts";
+import { type Clock, delay } from "./clock.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { decide } from "./decide.ts";
 import { isStatus } from "./kube/errors.ts";
@@ -19,7 +19,14 @@ import type { SourceRecord } from "./records/source_record.ts";
 import { type TargetRecord, targetStoreKey } from "./records/target_record.ts";
 import { type Resolution, resolve, type TargetContent } from "./resolve.ts";
 import type { DefaultCas, PoolFilters } from "./sources.ts";
-import { conditionDiffers, foldStatus, statusBody, statusDiffers, type TargetFailure } from "./status.ts";
+import {
+  conditionDiffers,
+  type DesiredStatus,
+  foldStatus,
+  statusBody,
+  statusDiffers,
+  type TargetFailure,
+} from "./status.ts";
 import { bundlesOfTarget, changesBundle, concernsSource } from "./triggers.ts";
 
 /** How many targets are written at once: the API server gains nothing from more (measured). */
@@ -31,6 +38,9 @@ const QUIET_ATTEMPT_MS = 3_000;
 
 /** Work that runs longer than this, in milliseconds, is taken as stuck: the process is not live any more. */
 const STUCK_MS = 300_000;
+
+/** A status that says the same in other words, such as another number of failed targets, is written at most this often, in milliseconds. */
+const STATUS_PAUSE_MS = 5_000;
 
 /** A Bundle is looked at again at least this often, in milliseconds, while it waits for a certificate to expire: clocks jump. */
 const LONGEST_SLEEP_MS = 3_600_000;
@@ -64,16 +74,20 @@ interface BundleState {
   lastGood: { readonly bundle: BundleRecord; readonly resolution: Resolution & { ok: true } } | undefined;
   /** Targets, by key, that have yet to be written or cleaned for this resolution. */
   readonly pending: Set<string>;
-  /** Targets, by key, that could not be written, and are tried again. */
-  readonly failures: Map<string, TargetFailure & { readonly hash: string }>;
-  cancelWake: CancelTimer | undefined;
-  /** The status last written, and the resourceVersion it was written over: the watch takes a while to show it. */
-  written: { readonly status: string; readonly over: string } | undefined;
+  /** Targets, by key, that could not be written, and what they were to hold; each is tried again after a pause of its own. */
+  readonly failures: Map<string, TargetFailure & { readonly content: TargetContent }>;
+  /** Others, by key, that wait for a pause: contested ones, and those whose clean-up failed. They do not make the Bundle fail. */
+  readonly paused: Map<string, TargetContent | undefined>;
+  /** The status last written, over which resourceVersion (the watch takes a while to show it), and when by the monotonic clock. */
+  written: { readonly status: WrittenStatus; readonly over: string; readonly at: number } | undefined;
   /** How many targets are wanted; undefined if it is to be counted anew. */
   wanted: number | undefined;
   /** When all targets were last found right, in milliseconds since the Unix epoch. */
   lastSuccess: number | undefined;
 }
+
+/** A status, and the generation of the Bundle that it is about. */
+type WrittenStatus = DesiredStatus & { readonly generation: number };
 
 /** Which target; the parts are DNS names, so the key can be taken apart again. */
 interface TargetId {
@@ -96,18 +110,19 @@ export class Controller {
   readonly #bundles: KeyedQueue;
   readonly #targets: KeyedQueue;
   readonly #statuses: KeyedQueue;
+  readonly #targetNamespaces: ReadonlySet<string>;
   #started = false;
-  #cancelRecheck: CancelTimer | undefined;
 
   constructor(options: ControllerOptions) {
     this.#options = options;
-    this.#ownWrites = new OwnWrites(options.clock);
+    this.#targetNamespaces = new Set(options.targetNamespaces);
+    this.#ownWrites = new OwnWrites(options.clock, (record) => this.#recheck(record));
     this.#repairs = new RepairLimiter(options.clock);
     const { clock, random, metrics, log } = options;
     const queue = (
       name: string,
       concurrency: number,
-      run: (key: string, signal: AbortSignal) => Promise<void>,
+      run: (key: string, signal: AbortSignal) => Promise<number | void>,
       backoff: { baseBackoffMs: number; maxBackoffMs: number },
     ) =>
       new KeyedQueue({
@@ -119,26 +134,26 @@ export class Controller {
         maxInFlight: concurrency * 8,
         observer: metrics.queue(name),
         minimumPauseMs: (error) => error instanceof WriteError ? error.retryAfterMs : 0,
-        onError: (key, error, retryInMs) => {
+        onError: (key, error, retryInMs, repeated) => {
           if (error instanceof NotLeadingError) return;
-          log.error("Work failed and will be tried again", error, {
-            queue: name,
-            key,
-            retryInMs: Math.round(retryInMs),
-          });
+          const fields = { queue: name, key, retryInMs: Math.round(retryInMs) };
+          // A thousand targets that go on to fail say so once each, not at each attempt.
+          if (repeated) log.info("Work failed again and will be tried again", fields, 2);
+          else log.error("Work failed and will be tried again", error, fields);
         },
         run: async (key, signal) => {
           const start = clock.monotonic();
           let result: "success" | "error" = "error";
           try {
-            await run(key, signal);
+            const pauseMs = await run(key, signal);
             result = "success";
+            return pauseMs;
           } finally {
             metrics.reconciled(name, result, (clock.monotonic() - start) / 1000);
           }
         },
       });
-    this.#bundles = queue("bundles", 1, (key) => this.#passBundle(key), {
+    this.#bundles = queue("bundles", 1, (key, signal) => this.#passBundle(key, signal), {
       baseBackoffMs: 1_000,
       maxBackoffMs: 900_000,
     });
@@ -161,9 +176,8 @@ export class Controller {
   /** Ends all work: what runs gets `graceMs` milliseconds, what waits is given up. */
   async stop(graceMs: number): Promise<void> {
     this.#started = false;
-    for (const state of this.#states.values()) state.cancelWake?.();
-    this.#cancelRecheck?.();
     await Promise.all([this.#bundles, this.#targets, this.#statuses].map((queue) => queue.stop(graceMs)));
+    this.#ownWrites.clear();
   }
 
   /** Whether work goes on: false when some of it has been running for so long that it must be stuck. */
@@ -192,8 +206,13 @@ export class Controller {
   /** A Bundle was written, changed or deleted. */
   onBundle(change: Change<BundleRecord>): void {
     if (!this.#started) return;
-    if (changesBundle(change)) this.#bundles.add(change.key);
-    else this.#statuses.add(change.key);
+    const { key, before, after } = change;
+    const isGone = after === undefined || after.deleting;
+    // At once: nothing must be written any more for a Bundle that is gone or going; its targets are the garbage collector's.
+    if (isGone || before?.uid !== after.uid) this.#forget(key);
+    if (isGone) return;
+    if (changesBundle(change)) this.#bundles.add(key);
+    else this.#statuses.add(key);
   }
 
   /** A ConfigMap or Secret in the trust namespace changed. */
@@ -217,11 +236,26 @@ export class Controller {
   onTarget(kind: TargetKind, { key, before, after }: Change<TargetRecord>): void {
     if (!this.#started) return;
     this.#ownWrites.shown(`${kind}/${key}`, after?.resourceVersion);
-    const object = after ?? before;
+    this.#checkTarget(kind, { ...(before && { before }), ...(after && { after }) }, "repair");
+  }
+
+  /** The watch has not shown in time what was written to a target, so it may have skipped that: what it shows counts again. */
+  #recheck(record: TargetRecord): void {
+    const { kind, namespace, name } = record;
+    const after = this.#options.view.targets[kind]?.get(targetStoreKey(namespace, name));
+    this.#checkTarget(kind, { before: record, ...(after && { after }) }, "bulk");
+  }
+
+  #checkTarget(
+    kind: TargetKind,
+    change: { readonly before?: TargetRecord; readonly after?: TargetRecord },
+    cause: "repair" | "bulk",
+  ): void {
+    const object = change.after ?? change.before;
     if (object === undefined) return;
-    for (const name of bundlesOfTarget({ ...(before && { before }), ...(after && { after }) })) {
+    for (const name of bundlesOfTarget(change)) {
       const state = this.#states.get(name);
-      if (state !== undefined) this.#check(state, kind, object.namespace, object.name, "repair");
+      if (state !== undefined) this.#check(state, kind, object.namespace, object.name, cause);
     }
   }
 
@@ -241,22 +275,21 @@ export class Controller {
 
   // Bundles
 
-  /** One pass over a Bundle: resolves it, and marks the targets that may have to be written. */
-  async #passBundle(name: string): Promise<void> {
+  /**
+   * One pass over a Bundle: resolves it, and marks the targets that may have to be written.
+   *
+   * @returns after how many milliseconds the next pass is due, if no event comes before.
+   */
+  async #passBundle(name: string, signal: AbortSignal): Promise<number | void> {
     const { view, log, clock } = this.#options;
+    // A pass may take tens of milliseconds, and many may come together: watches and the lease go on in between.
+    await delay(clock, 0, signal);
     const bundle = view.bundles.get(name);
-    const former = this.#states.get(name);
-    if (
-      bundle === undefined || bundle.deleting || (former !== undefined && former.bundle.uid !== bundle.uid)
-    ) {
-      this.#forget(name);
-    }
-    // The garbage collector removes the targets of a Bundle that is gone or going.
     if (bundle === undefined || bundle.deleting) return;
-
     const encodeKeyStore = bundle.target.additionalFormats === undefined
       ? undefined
       : await this.#options.loadKeyStoreEncoder();
+    if (view.bundles.get(name) !== bundle) return 0; // it has changed meanwhile
     const previous = this.#states.get(name);
     const resolution = resolve(bundle, {
       view: {
@@ -277,7 +310,7 @@ export class Controller {
       lastGood: undefined,
       pending: new Set(),
       failures: new Map(),
-      cancelWake: undefined,
+      paused: new Map(),
       written: undefined,
       wanted: undefined,
       lastSuccess: undefined,
@@ -290,21 +323,22 @@ export class Controller {
       state.lastGood = { bundle, resolution };
     }
     this.#states.set(name, state);
-    this.#scheduleWake(state);
     this.#mark(state);
     log.info("Resolved Bundle", { bundle: name, ok: resolution.ok, pendingTargets: state.pending.size }, 2);
     this.#afterOutcome(state);
     if (!resolution.ok && resolution.problem.retry) throw new Error(resolution.problem.message);
+    return this.#nextExpiryMs(resolution);
   }
 
   /** Drops all that is known of a Bundle, and what waits for it. */
   #forget(name: string): void {
+    this.#bundles.forget(name);
+    this.#statuses.forget(name);
     const state = this.#states.get(name);
     if (state === undefined) return;
-    state.cancelWake?.();
-    for (const key of [...state.pending, ...state.failures.keys()]) this.#targets.forget(key);
-    this.#statuses.forget(name);
+    for (const key of openTargets(state)) this.#targets.forget(key);
     this.#states.delete(name);
+    this.#options.metrics.forgetBundle(name);
   }
 
   /** Says what a pool leaves out, and which certificates it has lost since the last pass: those are not trusted any more. */
@@ -336,24 +370,18 @@ export class Controller {
     });
   }
 
-  /** With the filter for expired certificates, a pool changes at a point in time, which no event tells. */
-  #scheduleWake(state: BundleState): void {
-    state.cancelWake?.();
-    state.cancelWake = undefined;
-    if (!this.#options.filters.expired || !state.resolution.ok) return;
-    const { clock } = this.#options;
+  /** With the filter for expired certificates, a pool changes at a point in time, which no event tells. In milliseconds from now. */
+  #nextExpiryMs(resolution: Resolution): number | undefined {
+    if (!this.#options.filters.expired || !resolution.ok) return undefined;
     // A certificate is expired after its notAfter, not at it.
-    const wait = state.resolution.version.earliestExpiry + 1 - clock.now();
-    state.cancelWake = clock.setTimer(
-      Math.max(1, Math.min(wait, LONGEST_SLEEP_MS)),
-      () => this.#bundles.add(state.bundle.name),
-    );
+    const wait = resolution.version.earliestExpiry + 1 - this.#options.clock.now();
+    return Math.max(1, Math.min(wait, LONGEST_SLEEP_MS));
   }
 
   /** Marks the targets of a Bundle that may differ from what is wanted. */
   #mark(state: BundleState): void {
     const { bundle, resolution } = state;
-    const former = new Set([...state.pending, ...state.failures.keys()]);
+    const former = new Set(openTargets(state));
     const concerned = (key: string, kind: TargetKind, namespace: string, name: string) => {
       former.delete(key);
       this.#check(state, kind, namespace, name, "bulk");
@@ -366,8 +394,7 @@ export class Controller {
         }
       }
       for (const kind of this.#kinds()) {
-        for (const target of view.targets[kind]?.values() ?? []) {
-          if (target.bundle !== bundle.name) continue;
+        for (const target of view.targetsOf(kind, bundle.name)) {
           concerned(
             targetKey(kind, target.namespace, target.name, bundle.name),
             kind,
@@ -397,22 +424,26 @@ export class Controller {
     const key = targetKey(kind, namespace, name, state.bundle.name);
     const wanted = this.#wanted(state, kind, namespace, name);
     if (decide(wanted, this.#observed(kind, namespace, name), state.bundle) === "keep") {
-      if (state.pending.has(key) || state.failures.has(key)) {
+      if (isOpen(state, key)) {
         this.#settle(state, key);
         this.#afterOutcome(state);
       }
       return;
     }
-    // What failed for this same content waits for its own pause, however many events come.
-    if (wanted !== undefined && state.failures.get(key)?.hash === wanted.hash) return;
+    // What waits for a pause of its own goes on to, however many events come, unless it is to hold something else by now.
+    if (wanted !== undefined && state.failures.get(key)?.content === wanted) return;
+    if (state.paused.has(key) && state.paused.get(key) === wanted) return;
     const isRepair = cause === "repair" && !state.pending.has(key);
     state.failures.delete(key);
+    state.paused.delete(key);
+    const pause = isRepair ? this.#repairs.take(key) : 0;
+    if (pause > 0) {
+      state.paused.set(key, wanted);
+      this.#targets.addAfter(key, pause);
+      return this.#reportContest(state.bundle, kind, namespace, name, pause);
+    }
     state.pending.add(key);
-    if (!isRepair) return this.#targets.add(key, cause === "bulk" ? "bulk" : "urgent");
-    const pause = this.#repairs.take(key);
-    if (pause === 0) return this.#targets.add(key, "urgent");
-    this.#targets.addAfter(key, pause);
-    this.#reportContest(state.bundle, kind, namespace, name, pause);
+    this.#targets.add(key, cause === "bulk" ? "bulk" : "urgent");
   }
 
   #reportContest(
@@ -445,6 +476,7 @@ export class Controller {
   #settle(state: BundleState, key: string): void {
     state.pending.delete(key);
     state.failures.delete(key);
+    state.paused.delete(key);
     this.#targets.forget(key);
   }
 
@@ -467,19 +499,24 @@ export class Controller {
         await this.#clean(observed, state.bundle, signal);
       }
     } catch (error) {
-      if (error instanceof WriteError) {
+      if (this.#states.get(bundle) !== state) throw error;
+      if (!isOpen(state, key) || this.#wanted(state, kind, namespace, name) !== wanted) {
+        // It was settled meanwhile, by what the watch showed or by a change of what is wanted; but that was judged by a state
+        // that this write may have changed, or not.
+        this.#check(state, kind, namespace, name, "bulk");
+      } else if (error instanceof WriteError) {
         const isQuiet = error.transient && clock.monotonic() - start < QUIET_ATTEMPT_MS &&
           this.#targets.failures(key) + 1 < QUIET_ATTEMPTS;
         if (!isQuiet) this.#targetFailed(state, key, kind, namespace, wanted, error);
       }
       throw error;
     }
+    if (this.#states.get(bundle) !== state) return;
     state.failures.delete(key);
+    state.paused.delete(key);
     state.pending.delete(key);
     // While this was written, a pass over the Bundle may have changed what is wanted.
-    if (step === "apply" && this.#states.get(bundle) === state) {
-      this.#check(state, kind, namespace, name, "bulk");
-    }
+    if (step !== "keep") this.#check(state, kind, namespace, name, "bulk");
     this.#afterOutcome(state);
   }
 
@@ -492,9 +529,8 @@ export class Controller {
   ): Promise<void> {
     const { kind } = content;
     const { writer, metrics, log } = this.#options;
-    const writeKey = `${kind}/${targetStoreKey(namespace, name)}`;
     let written: TargetRecord | undefined;
-    this.#ownWrites.begin(writeKey);
+    this.#beginWrite(kind, namespace, name);
     try {
       written = await writer.applyTarget(content, namespace, name, signal);
       if (decide(content, written, bundle) !== "keep") {
@@ -510,22 +546,30 @@ export class Controller {
       metrics.wrote(kind, "apply", "error");
       throw error;
     } finally {
-      this.#ownWrites.end(writeKey, written);
+      this.#ownWrites.end(writeKeyOf(kind, namespace, name), written);
     }
-    this.#scheduleRecheck();
   }
 
   async #clean(stale: TargetRecord, bundle: BundleRecord, signal: AbortSignal): Promise<void> {
     const { kind, namespace, name } = stale;
     const { writer, metrics, log } = this.#options;
+    let left: TargetRecord | undefined;
+    this.#beginWrite(kind, namespace, name);
     try {
-      await writer.cleanTarget(stale, bundle, signal);
+      left = await writer.cleanTarget(stale, bundle, signal);
       metrics.wrote(kind, "clean", "success");
       log.info("Cleaned target", { bundle: bundle.name, kind, namespace, name }, 2);
     } catch (error) {
       metrics.wrote(kind, "clean", "error");
       throw error;
+    } finally {
+      this.#ownWrites.end(writeKeyOf(kind, namespace, name), left);
     }
+  }
+
+  #beginWrite(kind: TargetKind, namespace: string, name: string): void {
+    const shown = this.#options.view.targets[kind]?.get(targetStoreKey(namespace, name));
+    this.#ownWrites.begin(writeKeyOf(kind, namespace, name), shown?.resourceVersion);
   }
 
   #targetFailed(
@@ -536,11 +580,13 @@ export class Controller {
     wanted: TargetContent | undefined,
     error: WriteError,
   ): void {
-    // A failed clean-up is logged and tried again; the Bundle is in sync all the same.
-    if (wanted !== undefined) {
-      state.failures.set(key, { kind, namespace, hash: wanted.hash, cause: error.message });
-    }
     state.pending.delete(key);
+    if (wanted !== undefined) {
+      state.failures.set(key, { kind, namespace, content: wanted, cause: error.message });
+    } else {
+      // A failed clean-up is logged and tried again; the Bundle is in sync all the same.
+      state.paused.set(key, undefined);
+    }
     this.#afterOutcome(state);
   }
 
@@ -565,36 +611,27 @@ export class Controller {
   }
 
   #allows(namespace: string): boolean {
-    const { targetNamespaces } = this.#options;
-    return targetNamespaces.length === 0 || targetNamespaces.includes(namespace);
+    return this.#targetNamespaces.size === 0 || this.#targetNamespaces.has(namespace);
   }
 
   /** The target as it is: what was just written, or what the watch shows. */
   #observed(kind: TargetKind, namespace: string, name: string): TargetRecord | undefined {
-    const key = targetStoreKey(namespace, name);
-    return this.#ownWrites.get(`${kind}/${key}`) ?? this.#options.view.targets[kind]?.get(key);
+    return this.#ownWrites.get(writeKeyOf(kind, namespace, name)) ??
+      this.#options.view.targets[kind]?.get(targetStoreKey(namespace, name));
   }
 
   #kinds(): readonly TargetKind[] {
     return this.#options.secretTargetsEnabled ? ["ConfigMap", "Secret"] : ["ConfigMap"];
   }
 
-  /** Looks at all Bundles again once own writes are forgotten that the watch never showed. */
-  #scheduleRecheck(): void {
-    if (this.#cancelRecheck !== undefined || !this.#started) return;
-    const { clock } = this.#options;
-    this.#cancelRecheck = clock.setTimer(Math.max(this.#ownWrites.expiresInMs ?? 0, 100), () => {
-      this.#cancelRecheck = undefined;
-      if (!this.#started) return;
-      if (this.#ownWrites.expiresInMs !== undefined) return this.#scheduleRecheck();
-      for (const state of this.#states.values()) this.#mark(state);
-    });
-  }
-
   // Status
 
-  /** Writes a Bundle's status, and tells it in an event, if it says something new. */
-  async #passStatus(name: string, signal: AbortSignal): Promise<void> {
+  /**
+   * Writes a Bundle's status, and tells it in an event, if it says something new.
+   *
+   * @returns in how many milliseconds it may be written, if it was written just now.
+   */
+  async #passStatus(name: string, signal: AbortSignal): Promise<number | void> {
     const state = this.#states.get(name);
     const stored = this.#options.view.bundles.get(name);
     // A Bundle that has changed since its last pass gets its status after its next.
@@ -602,15 +639,21 @@ export class Controller {
       return;
     }
     if (stored.generation !== state.bundle.generation || state.pending.size > 0) return;
-    const { clock, writer, recordEvent, log, targetNamespaces } = this.#options;
-    const limited = targetNamespaces.length > 0;
+    const { clock, writer, recordEvent, log } = this.#options;
+    const limited = this.#targetNamespaces.size > 0;
     const desired = foldStatus(state.resolution, state.failures.values(), limited, stored.defaultCaVersion);
     if (!statusDiffers(desired, stored)) return;
-    const status = JSON.stringify([desired, stored.generation]);
-    if (state.written?.status === status && state.written.over === stored.resourceVersion) return;
+    const status: WrittenStatus = { ...desired, generation: stored.generation };
+    const { written } = state;
+    if (written !== undefined) {
+      const isSame = JSON.stringify(written.status) === JSON.stringify(status);
+      if (isSame && written.over === stored.resourceVersion) return;
+      const pauseMs = written.at + STATUS_PAUSE_MS - clock.monotonic();
+      if (pauseMs > 0 && isRewording(status, written.status)) return pauseMs;
+    }
     try {
       await writer.applyStatus(stored, statusBody(desired, stored, clock.now()), signal);
-      state.written = { status, over: stored.resourceVersion };
+      state.written = { status, over: stored.resourceVersion, at: clock.monotonic() };
     } catch (error) {
       if (error instanceof WriteError && (isStatus(error.cause, 404) || isStatus(error.cause, 409))) {
         // Deleted, or made anew: the watch tells.
@@ -642,9 +685,28 @@ export class Controller {
   }
 }
 
+/** Targets that are still to be brought to what is wanted, by key: now, or after a pause. */
+function openTargets({ pending, failures, paused }: BundleState): string[] {
+  return [...pending, ...failures.keys(), ...paused.keys()];
+}
+
+function isOpen({ pending, failures, paused }: BundleState, key: string): boolean {
+  return pending.has(key) || failures.has(key) || paused.has(key);
+}
+
+/** Whether both say the same, if in other words. */
+function isRewording(a: WrittenStatus, b: WrittenStatus): boolean {
+  return a.generation === b.generation && a.status === b.status && a.reason === b.reason;
+}
+
 /** The Bundle as an event refers to it. */
 function regarding(bundle: BundleRecord) {
   return { apiVersion: "trust.cert-manager.io/v1alpha1", kind: "Bundle", name: bundle.name, uid: bundle.uid };
+}
+
+/** Key of a target among the own writes: whichever Bundle it is of. */
+function writeKeyOf(kind: TargetKind, namespace: string, name: string): string {
+  return `${kind}/${targetStoreKey(namespace, name)}`;
 }
 
 function targetKey(kind: TargetKind, namespace: string, name: string, bundle: string): string {

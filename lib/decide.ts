@@ -36,5 +36,5 @@ function isStale(observed: TargetRecord, owner: Owner): boolean {
   return observed.bundle === owner.name &&
     observed.controllerUid === owner.uid &&
     !observed.deleting &&
-    (observed.ownedKeys !== "" || observed.hash !== undefined || !observed.hasData);
+    (observed.ownedKeys !== "" || observed.ownsHash || !observed.hasData);
 }

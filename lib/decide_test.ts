@@ -60,23 +60,28 @@ Deno.test("a target that is not wanted is cleaned if it is ours and has not been
     { name: "being deleted", observed: targetRecord({ deleting: true }), step: "keep" },
     {
       name: "cleaned, with data of others",
-      observed: targetRecord({ ownedKeys: "", hash: undefined, hasData: true }),
+      observed: targetRecord({ ownedKeys: "", hash: undefined, ownsHash: false, hasData: true }),
       step: "keep",
     },
     {
       name: "cleaned, and its last data taken out since",
-      observed: targetRecord({ ownedKeys: "", hash: undefined, hasData: false }),
+      observed: targetRecord({ ownedKeys: "", hash: undefined, ownsHash: false, hasData: false }),
       step: "clean",
     },
     {
       name: "half cleaned: a key is left",
-      observed: targetRecord({ ownedKeys: "ca.crt", hash: undefined }),
+      observed: targetRecord({ ownedKeys: "ca.crt", hash: undefined, ownsHash: false }),
       step: "clean",
     },
     {
       name: "half cleaned: the hash is left",
-      observed: targetRecord({ ownedKeys: "", hash: "h" }),
+      observed: targetRecord({ ownedKeys: "", hash: "h", ownsHash: true }),
       step: "clean",
+    },
+    {
+      name: "cleaned, and somebody else applies the hash too",
+      observed: targetRecord({ ownedKeys: "", hash: "h", ownsHash: false }),
+      step: "keep",
     },
   ];
   for (const { name, observed, step } of table) {

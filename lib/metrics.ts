@@ -188,6 +188,11 @@ export class Metrics {
     this.#removed.inc({ bundle }, count);
   }
 
+  /** A Bundle is gone, and so are its series. */
+  forgetBundle(bundle: string): void {
+    this.#removed.remove({ bundle });
+  }
+
   /** The media type of {@linkcode text}. */
   get contentType(): string {
     return this.registry.contentType;

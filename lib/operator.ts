@@ -85,6 +85,7 @@ export async function runOperator(context: OperatorContext, signal: AbortSignal)
     trustNamespace: options.trustNamespace,
     targetNamespaces: options.targetNamespaces,
     secretTargetsEnabled: options.secretTargetsEnabled,
+    secretTargetNames: options.secretTargetNames,
     listener: {
       onBundle: (change) => controller.onBundle(change),
       onNamespace: (change) => controller.onNamespace(change),

@@ -25,6 +25,8 @@ export interface Options {
   readonly trustNamespace: string;
   readonly defaultPackageLocation: string | undefined;
   readonly secretTargetsEnabled: boolean;
+  /** Names of the Secrets that may be targets. Empty means all. */
+  readonly secretTargetNames: readonly string[];
   readonly filterExpired: boolean;
   readonly filterNonCa: boolean;
   /** Empty means all. */
@@ -54,11 +56,12 @@ export interface Options {
   readonly tlsMinVersion: "TLSv1.2" | "TLSv1.3";
 }
 
-/** What the user asked for: to run, or one of the commands that only print. */
+/** What the user asked for: to run, or one of the commands that only print. `validate-package` reads standard input. */
 export type Command =
   | { readonly run: "operator"; readonly options: Options }
   | { readonly run: "help" }
-  | { readonly run: "version" };
+  | { readonly run: "version" }
+  | { readonly run: "validate-package" };
 
 /** A command line that cannot be used. The message is one line for the user. */
 export class UsageError extends Error {
@@ -76,6 +79,9 @@ interface Flag {
   readonly section: string;
   readonly help: string;
 }
+
+/** Commands, none of which takes flags. */
+const COMMANDS = ["help", "version", "validate-package"] as const;
 
 /** All flags. Names and defaults are contract with users of the Go project. */
 const FLAGS = {
@@ -95,6 +101,11 @@ const FLAGS = {
     default: "false",
     section: "Bundle",
     help: "Allow Bundles to write to Secrets.",
+  },
+  "secret-target-names": {
+    type: "list",
+    section: "Bundle",
+    help: "Comma-separated names of the Secrets to watch as targets, and no others. All, if empty.",
   },
   "filter-expired-certificates": {
     type: "boolean",
@@ -254,7 +265,8 @@ const FLAGS = {
 type FlagName = keyof typeof FLAGS;
 
 /**
- * Reads a command line: Go-style flags (`--name=value`, `--name value`, `--bool`, `--bool=false`), or `version`, or `--help`.
+ * Reads a command line: Go-style flags (`--name=value`, `--name value`, `--bool`, `--bool=false`), or `--help`, or one of the
+ * commands that take no flags.
  *
  * @throws {UsageError} on unknown flags, bad numbers and bad durations, and on what cannot be enforced.
  */
@@ -264,8 +276,7 @@ export function parseCommandLine(args: readonly string[]): Command {
   for (const token of tokenize(args)) {
     if (token.kind === "option-terminator") continue;
     if (token.kind === "positional") {
-      if (token.value === "version" && args.length === 1) return { run: "version" };
-      if (token.value === "help" && args.length === 1) return { run: "help" };
+      if (isCommand(token.value) && args.length === 1) return { run: token.value };
       throw new UsageError(
         `Unknown argument ${JSON.stringify(token.value)}: only flags are taken; see --help`,
       );
@@ -301,6 +312,10 @@ function tokenize(args: readonly string[]) {
   return parseArgs({ args: [...args], options, strict: false, allowPositionals: true, tokens: true }).tokens;
 }
 
+function isCommand(name: string): name is (typeof COMMANDS)[number] {
+  return COMMANDS.some((command) => command === name);
+}
+
 function isFlag(name: string): name is FlagName {
   return Object.hasOwn(FLAGS, name);
 }
@@ -322,6 +337,13 @@ function readOptions(values: ReadonlyMap<FlagName, string>, lists: ReadonlyMap<F
   const boolean = (name: FlagName) => parsed(name, "a boolean (true or false)", parseBoolean);
   const port = (name: FlagName) =>
     parsed(name, "a port (0 to 65535)", (value) => parseInteger(value, 0, 65535));
+  const objectNames = (name: FlagName): string[] => {
+    const names = [...new Set(lists.get(name))];
+    // They become part of field selectors.
+    const bad = names.find((item) => !/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(item));
+    if (bad === undefined) return names;
+    throw new UsageError(`Flag --${name}: ${JSON.stringify(bad)} is not the name of an object`);
+  };
   const duration = (name: FlagName) => parsed(name, "a duration such as 15s or 1m30s", parseDuration);
 
   for (const name of ["tls-cipher-suites", "tls-curve-preferences"] as const) {
@@ -382,6 +404,7 @@ function readOptions(values: ReadonlyMap<FlagName, string>, lists: ReadonlyMap<F
     trustNamespace: required("trust-namespace"),
     defaultPackageLocation: text("default-package-location"),
     secretTargetsEnabled: boolean("secret-targets-enabled"),
+    secretTargetNames: objectNames("secret-target-names"),
     filterExpired: boolean("filter-expired-certificates"),
     filterNonCa: boolean("filter-non-ca-certs"),
     targetNamespaces: [...new Set(lists.get("target-namespaces"))],
@@ -486,6 +509,7 @@ export function helpText(): string {
     "Usage:",
     "  trust-manager [flags]",
     "  trust-manager version",
+    "  trust-manager validate-package < package.json",
   ];
   const sections = new Map<string, [string, Flag][]>();
   for (const [name, flag] of Object.entries<Flag>(FLAGS)) {

@@ -6,6 +6,7 @@ const DEFAULTS: Options = {
   trustNamespace: "cert-manager",
   defaultPackageLocation: undefined,
   secretTargetsEnabled: false,
+  secretTargetNames: [],
   filterExpired: false,
   filterNonCa: false,
   targetNamespaces: [],
@@ -54,6 +55,8 @@ Deno.test("each flag sets its option, and nothing else", async (t) => {
     { args: "--secret-targets-enabled=false", sets: {} },
     { args: "--filter-expired-certificates", sets: { filterExpired: true } },
     { args: "--filter-non-ca-certs", sets: { filterNonCa: true } },
+    { args: "--secret-target-names=a,b.c,,a", sets: { secretTargetNames: ["a", "b.c"] } },
+    { args: "--secret-target-names=", sets: {} },
     { args: "--target-namespaces=a", sets: { targetNamespaces: ["a"] } },
     { args: "--target-namespaces=a,b,,a", sets: { targetNamespaces: ["a", "b"] } },
     { args: "--target-namespaces=a --target-namespaces b,c", sets: { targetNamespaces: ["a", "b", "c"] } },
@@ -148,6 +151,10 @@ Deno.test("what cannot be used gets one clear line", async (t) => {
     { args: "-x", message: "Unknown flag -x: see --help for all flags" },
     { args: "run", message: 'Unknown argument "run": only flags are taken; see --help' },
     {
+      args: "validate-package package.json",
+      message: 'Unknown argument "validate-package": only flags are taken; see --help',
+    },
+    {
       args: "version --log-level=1",
       message: 'Unknown argument "version": only flags are taken; see --help',
     },
@@ -156,6 +163,10 @@ Deno.test("what cannot be used gets one clear line", async (t) => {
     { args: "--trust-namespace", message: "Flag --trust-namespace needs a value" },
     { args: "-v", message: "Flag -v needs a value" },
     { args: "--target-namespaces", message: "Flag --target-namespaces needs a value" },
+    {
+      args: "--secret-target-names=a,x=y",
+      message: 'Flag --secret-target-names: "x=y" is not the name of an object',
+    },
     { args: "--leader-elect=yes", message: 'Flag --leader-elect: "yes" is not a boolean (true or false)' },
     { args: "--leader-elect=", message: 'Flag --leader-elect: "" is not a boolean (true or false)' },
     {
@@ -218,7 +229,7 @@ Deno.test("what cannot be used gets one clear line", async (t) => {
   }
 });
 
-Deno.test("help and version", async (t) => {
+Deno.test("commands that only print", async (t) => {
   const table: { args: string[]; run: string }[] = [
     { args: ["--help"], run: "help" },
     { args: ["-h"], run: "help" },
@@ -226,6 +237,7 @@ Deno.test("help and version", async (t) => {
     { args: ["--metrics-port=1", "--help"], run: "help" },
     { args: ["version"], run: "version" },
     { args: ["--version"], run: "version" },
+    { args: ["validate-package"], run: "validate-package" },
   ];
   for (const { args, run } of table) {
     await t.step(args.join(" "), () => assert.deepEqual(parseCommandLine(args), { run }));
@@ -278,6 +290,7 @@ Deno.test("the help names every flag, with its default", async (t) => {
     ["--secret-targets-enabled", "Default: false."],
     ["--filter-expired-certificates", "Default: false."],
     ["--filter-non-ca-certs", "Default: false."],
+    ["--secret-target-names list", ""],
     ["--target-namespaces list", ""],
     ["--leader-elect", "Default: true."],
     ["--leader-election-lease-duration duration", "Default: 15s."],

@@ -11,10 +11,13 @@ export interface QueueObserver {
 
 /** How a {@linkcode KeyedQueue} works. */
 export interface QueueOptions {
-  /** Does the work of one key. A rejection means: try this key again after a pause. Must end when `signal` aborts. */
-  readonly run: (key: string, signal: AbortSignal) => Promise<void>;
-  /** Told of each rejection of `run`. */
-  readonly onError: (key: string, error: unknown, retryInMs: number) => void;
+  /**
+   * Does the work of one key. A number means: run it again after so many milliseconds, or when it is added. A rejection
+   * means: try it again after a pause. Must end when `signal` aborts.
+   */
+  readonly run: (key: string, signal: AbortSignal) => Promise<number | void>;
+  /** Told of each rejection of `run`; `repeated` is whether it is the same, by its message, as the last time in a row. */
+  readonly onError: (key: string, error: unknown, retryInMs: number, repeated: boolean) => void;
   /** How many keys are worked on at once. */
   readonly concurrency: number;
   /** Work that takes longer than this many milliseconds stops counting against `concurrency`, so that hanging keys hold nobody up. */
@@ -37,7 +40,9 @@ interface Entry {
   state: "waiting" | "running" | "delayed";
   /** Of a running key: whether it was added again meanwhile, and so runs once more. */
   again: "no" | "bulk" | "urgent";
-  /** Of a running key: whether a failure of this run is nobody's concern any more. */
+  /** Of a running key: after how many milliseconds it is to run once more. */
+  againAfterMs: number | undefined;
+  /** Of a running key: whether what this run comes to is nobody's concern any more. */
   forgotten: boolean;
   since: number;
   cancelTimer: CancelTimer | undefined;
@@ -50,7 +55,7 @@ interface Entry {
 export class KeyedQueue {
   readonly #options: QueueOptions;
   readonly #entries = new Map<string, Entry>();
-  readonly #failures = new Map<string, number>();
+  readonly #failures = new Map<string, { readonly count: number; readonly message: string }>();
   readonly #urgent = new Set<string>();
   readonly #bulk = new Set<string>();
   readonly #abort = new AbortController();
@@ -84,6 +89,7 @@ export class KeyedQueue {
       this.#entries.set(key, {
         state: "waiting",
         again: "no",
+        againAfterMs: undefined,
         forgotten: false,
         since: this.#options.clock.monotonic(),
         cancelTimer: undefined,
@@ -93,10 +99,12 @@ export class KeyedQueue {
     this.#pump();
   }
 
-  /** Asks for a run of `key` in `ms` milliseconds, unless it is waiting, running or delayed already. */
+  /** Asks for a run of `key` in `ms` milliseconds (from the end of a run that is going on), unless it is waiting or delayed already. */
   addAfter(key: string, ms: number): void {
-    if (this.#stopping || this.#entries.has(key)) return;
-    this.#delay(key, ms);
+    if (this.#stopping) return;
+    const entry = this.#entries.get(key);
+    if (entry === undefined) this.#delay(key, ms);
+    else if (entry.state === "running") entry.againAfterMs = ms;
   }
 
   /** Forgets `key`: its failures, and the run it waits for. A run that is going on is not stopped, and not repeated. */
@@ -106,6 +114,7 @@ export class KeyedQueue {
     if (entry === undefined) return;
     if (entry.state === "running") {
       entry.again = "no";
+      entry.againAfterMs = undefined;
       entry.forgotten = true;
       return;
     }
@@ -118,7 +127,7 @@ export class KeyedQueue {
 
   /** How often in a row `key` has failed. */
   failures(key: string): number {
-    return this.#failures.get(key) ?? 0;
+    return this.#failures.get(key)?.count ?? 0;
   }
 
   /** Milliseconds that the longest-running key has been running; 0 if none runs. */
@@ -167,6 +176,7 @@ export class KeyedQueue {
     this.#entries.set(key, {
       state: "delayed",
       again: "no",
+      againAfterMs: undefined,
       forgotten: false,
       since: this.#options.clock.monotonic(),
       cancelTimer: this.#options.clock.setTimer(ms, () => {
@@ -196,6 +206,7 @@ export class KeyedQueue {
     const entry: Entry = {
       state: "running",
       again: "no",
+      againAfterMs: undefined,
       forgotten: false,
       since: started,
       cancelTimer: clock.setTimer(slowAfterMs, () => {
@@ -206,7 +217,7 @@ export class KeyedQueue {
     };
     this.#entries.set(key, entry);
     this.#running++;
-    const end = (failed: boolean, error?: unknown) => {
+    const end = (outcome: { pauseMs: number | undefined } | { error: unknown }) => {
       entry.cancelTimer?.();
       this.#running--;
       if (slow) this.#slow--;
@@ -216,22 +227,33 @@ export class KeyedQueue {
         if (this.#running === 0) this.#idle.splice(0).forEach((resolve) => resolve());
         return;
       }
-      if (failed && !entry.forgotten) this.#retry(key, error);
-      else this.#failures.delete(key);
-      if (entry.again !== "no") this.add(key, entry.again);
+      const { forgotten, again, againAfterMs } = entry;
+      if ("error" in outcome && !forgotten) {
+        this.#retry(key, outcome.error);
+      } else {
+        this.#failures.delete(key);
+        const pauseMs = againAfterMs ?? ("error" in outcome || forgotten ? undefined : outcome.pauseMs);
+        if (pauseMs !== undefined) this.#delay(key, pauseMs);
+      }
+      if (again !== "no") this.add(key, again);
       this.#pump();
     };
-    this.#options.run(key, this.#abort.signal).then(() => end(false), (error) => end(true, error));
+    this.#options.run(key, this.#abort.signal).then(
+      (pauseMs) => end({ pauseMs: pauseMs ?? undefined }),
+      (error) => end({ error }),
+    );
   }
 
   #retry(key: string, error: unknown): void {
     const { baseBackoffMs, maxBackoffMs, minimumPauseMs, random, observer, onError } = this.#options;
-    const failures = this.failures(key) + 1;
-    this.#failures.set(key, failures);
-    const pause = Math.min(maxBackoffMs, baseBackoffMs * 2 ** Math.min(failures - 1, 30));
+    const message = error instanceof Error ? error.message : String(error);
+    const last = this.#failures.get(key);
+    const count = (last?.count ?? 0) + 1;
+    this.#failures.set(key, { count, message });
+    const pause = Math.min(maxBackoffMs, baseBackoffMs * 2 ** Math.min(count - 1, 30));
     const ms = Math.max(pause * (1 + 0.1 * random()), minimumPauseMs?.(error) ?? 0);
     observer?.retried();
-    onError(key, error, ms);
+    onError(key, error, ms, message === last?.message);
     this.#delay(key, ms);
   }
 }

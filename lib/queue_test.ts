@@ -262,9 +262,11 @@ Deno.test("a delay does not change what is planned already", async (t) => {
     const { clock, queue, begun, succeed } = setUp();
     queue.add("a");
     queue.addAfter("a", 50);
+    queue.add("a");
+    await succeed("a");
     await succeed("a");
     await clock.advance(100);
-    assert.deepEqual(begun(), ["a"]);
+    assert.deepEqual(begun(), ["a", "a"]);
   });
   await t.step("pausing after a failure", async () => {
     const { clock, queue, begun, fail } = setUp();
@@ -285,6 +287,74 @@ Deno.test("a delay does not change what is planned already", async (t) => {
     await clock.advance(1_000);
     assert.deepEqual(begun(), ["a"]);
   });
+});
+
+Deno.test("a running key that is delayed runs once more, so long after its end", async (t) => {
+  for (const ends of ["well", "badly, and forgotten"] as const) {
+    await t.step(ends, async () => {
+      const { clock, queue, begun, succeed, fail } = setUp();
+      queue.add("a");
+      if (ends !== "well") queue.forget("a");
+      queue.addAfter("a", 50);
+      await (ends === "well" ? succeed("a") : fail("a"));
+      await clock.advance(49);
+      assert.deepEqual(begun(), ["a"]);
+      await clock.advance(1);
+      assert.deepEqual(begun(), ["a"]);
+    });
+  }
+});
+
+Deno.test("work says when it is due again", async (t) => {
+  const again = () => {
+    const runs: string[] = [];
+    const run = (key: string) => Promise.resolve(void runs.push(key)).then(() => 100);
+    return { ...setUp({ run }), begun: () => runs.splice(0) };
+  };
+  await t.step("and runs then", async () => {
+    const { clock, queue, begun } = again();
+    queue.add("a");
+    await clock.advance(99);
+    assert.deepEqual(begun(), ["a"]);
+    await clock.advance(1);
+    assert.deepEqual(begun(), ["a"]);
+  });
+  await t.step("or when it is added", async () => {
+    const { clock, queue, begun } = again();
+    queue.add("a");
+    await clock.advance(50);
+    queue.add("a");
+    await clock.advance(99);
+    assert.deepEqual(begun(), ["a", "a"]);
+  });
+  await t.step("unless it is forgotten", async () => {
+    const { clock, queue, begun } = again();
+    queue.add("a");
+    queue.forget("a");
+    await clock.advance(0);
+    queue.add("b");
+    await clock.advance(0);
+    queue.forget("b");
+    await clock.advance(1_000);
+    assert.deepEqual(begun(), ["a", "b"]);
+    assert.equal(clock.timers, 0);
+  });
+});
+
+Deno.test("a failure that is the same as the last in a row is told as repeated", async () => {
+  const repeats: boolean[] = [];
+  const { clock, queue, succeed, fail } = setUp({
+    onError: (_key, _error, _ms, repeated) => void repeats.push(repeated),
+  });
+  queue.add("a");
+  for (const message of ["x", "x", "y", "x"]) {
+    await fail("a", new Error(message));
+    await clock.advance(1_000);
+  }
+  await succeed("a");
+  queue.add("a");
+  await fail("a", new Error("x"));
+  assert.deepEqual(repeats, [false, true, false, false, false]);
 });
 
 Deno.test("adding cuts a delay short", async () => {

@@ -212,9 +212,10 @@ export function managedFields(
     readonly data?: readonly string[];
     readonly binaryData?: readonly string[];
     readonly labels?: readonly string[];
+    readonly annotations?: readonly string[];
   },
 ): ManagedFieldsEntry {
-  const { manager = FIELD_MANAGER, operation = "Apply", labels = [] } = parts;
+  const { manager = FIELD_MANAGER, operation = "Apply", labels = [], annotations = [] } = parts;
   const fields = (keys: readonly string[]) => Object.fromEntries(keys.map((key) => [`f:${key}`, {}]));
   // Who creates a map by update owns the map itself too, which is the member ".".
   const itself = operation === "Update" ? { ".": {} } : {};
@@ -223,7 +224,12 @@ export function managedFields(
     const keys = parts[field];
     if (keys !== undefined) fieldsV1[`f:${field}`] = { ...itself, ...fields(keys) };
   }
-  if (labels.length > 0) fieldsV1["f:metadata"] = { "f:labels": { ...itself, ...fields(labels) } };
+  if (labels.length + annotations.length > 0) {
+    fieldsV1["f:metadata"] = {
+      ...(labels.length > 0 ? { "f:labels": { ...itself, ...fields(labels) } } : {}),
+      ...(annotations.length > 0 ? { "f:annotations": { ...itself, ...fields(annotations) } } : {}),
+    };
+  }
   return { manager, operation, fieldsV1 };
 }
 
@@ -240,7 +246,9 @@ export function target(
       labels: { [BUNDLE_LABEL]: "example" },
       annotations: { [HASH_ANNOTATION]: parts.hash ?? "some-hash" },
       ownerReferences: [ownerReference({ name: "example", uid: "uid-of-example" })],
-      managedFields: [managedFields({ data: ["ca.crt"], labels: [BUNDLE_LABEL] })],
+      managedFields: [
+        managedFields({ data: ["ca.crt"], labels: [BUNDLE_LABEL], annotations: [HASH_ANNOTATION] }),
+      ],
       ...parts.metadata,
     },
   };
@@ -256,6 +264,7 @@ export function targetRecord(parts: Partial<TargetRecord> = {}): TargetRecord {
     resourceVersion: "1",
     bundle: "example",
     hash: "some-hash",
+    ownsHash: true,
     controllerUid: "uid-of-example",
     ownedKeys: "ca.crt",
     hasData: true,

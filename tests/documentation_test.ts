@@ -4,9 +4,9 @@ import { helpText } from "../lib/options.ts";
 import { WebhookMetrics } from "../webhook/webhook_metrics.ts";
 import { filesOf, ROOT } from "./project_files.ts";
 
-Deno.test("every export of lib/ and webhook/ has a doc comment", async () => {
+Deno.test("every export of lib/, webhook/ and default-ca-package/ has a doc comment", async () => {
   const without: string[] = [];
-  for await (const file of filesOf(".", /^(lib|webhook)\/.*(?<!_test)\.ts$/)) {
+  for await (const file of filesOf(".", /^(lib|webhook|default-ca-package)\/.*(?<!_test)\.ts$/)) {
     const lines = (await Deno.readTextFile(`${ROOT}/${file}`)).split("\n");
     if (file === "lib/prometheus.ts") continue; // names of prom-client, passed on
     lines.forEach((line, index) => {
@@ -48,7 +48,9 @@ Deno.test("every task, file and folder that a document names in code is there", 
       if (!(task in tasks)) missing.push(`${file}: task ${task}`);
     }
     for (
-      const [, path = ""] of text.matchAll(/`((?:lib|tests|deploy|docs|demo|webhook|bench)\/[\w./-]*)`/g)
+      const [, path = ""] of text.matchAll(
+        /`((?:lib|tests|deploy|docs|demo|webhook|bench|default-ca-package)\/[\w./-]*)`/g,
+      )
     ) {
       if (await stat(path) === undefined) missing.push(`${file}: ${path}`);
     }

@@ -1,13 +1,20 @@
-import { type Clock } from "../lib/clock.ts";
-import { type KubeClient, type KubeRequest, type KubeStreamRequest } from "../lib/kube/client.ts";
+import { type Clock, delay } from "../lib/clock.ts";
+import {
+  APPLY_PATCH,
+  type KubeClient,
+  type KubeRequest,
+  type KubeStreamRequest,
+} from "../lib/kube/client.ts";
 import { KubeConnectionError, KubeStatusError } from "../lib/kube/errors.ts";
 import type { KubeObject } from "../lib/kube/objects.ts";
+import { serverSideApply, update } from "./fake_apply.ts";
 
 type StreamController = ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
 
 /** An open watch. */
 interface Watcher {
-  readonly collection: string;
+  /** As asked for: a collection, or all of that resource in all namespaces. */
+  readonly path: string;
   readonly selector: string;
   readonly metadataOnly: boolean;
   readonly connection: number;
@@ -26,13 +33,17 @@ interface HistoryEntry {
 }
 
 /**
- * As much of an API server, seen through a client, as lists, watches, leases and events need: optimistic concurrency,
- * history, paging, bookmarks. In memory and without time of its own: what it sends arrives at once, unless a test freezes,
- * cuts or refuses it. Objects are in one collection each (the path of a namespaced or cluster-scoped list).
+ * As much of an API server, seen through a client, as lists, watches, leases, events and applies need: optimistic concurrency,
+ * history, paging, bookmarks, field ownership. In memory and without time of its own: what it sends arrives at once, unless a
+ * test holds, freezes, cuts or refuses it. Objects are in one collection each (the path of a namespaced or cluster-scoped list).
  */
 export class FakeApiServer implements KubeClient {
   /** Answers a request (of any kind) with an error, if it returns one. */
   intercept: (request: KubeRequest | KubeStreamRequest) => Error | undefined = () => undefined;
+  /** As `intercept`, but after the request was carried out: its answer is lost. */
+  interceptAnswer: (request: KubeRequest) => Error | undefined = () => undefined;
+  /** How long a request takes to arrive, in milliseconds. */
+  latencyMs: (request: KubeRequest) => number = () => 0;
   /** How initial events are answered: as they should be; refused; not known, as by a server older than KEP-3157. */
   initialEvents: "streamed" | "refused" | "unknown" = "streamed";
   /** How a watch that starts in forgotten history is told so. */
@@ -49,6 +60,8 @@ export class FakeApiServer implements KubeClient {
   #connection = 0;
   #frozen = -1;
   #cut: { bytes: number; by: "end" | "error" } | undefined;
+  #held: { readonly path: RegExp; readonly watcher: Watcher; readonly bytes: Uint8Array<ArrayBuffer> }[] = [];
+  readonly #holding = new Set<RegExp>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -86,6 +99,29 @@ export class FakeApiServer implements KubeClient {
     objects.set(stored.metadata.name, stored);
     this.#record({ revision, collection, type: before ? "MODIFIED" : "ADDED", object: stored, before });
     return structuredClone(stored);
+  }
+
+  /** Changes an object as `kubectl edit` by `manager` does. */
+  edit(collection: string, name: string, manager: string, change: (object: KubeObject) => void): void {
+    const held = this.#collections.get(collection)?.get(name);
+    if (held !== undefined) this.put(collection, update(held, manager, change));
+  }
+
+  /** What is in all collections that a watch of `path` covers. */
+  all(path: string): KubeObject[] {
+    return [...this.#collections.keys()].filter((collection) => covers(path, collection))
+      .flatMap((collection) => this.objects(collection));
+  }
+
+  /** From now on, watches of paths like `path` are late: events come when they are released, in order. */
+  hold(path: RegExp): void {
+    this.#holding.add(path);
+  }
+
+  /** Lets all that is held go, and holds nothing more. */
+  release(): void {
+    this.#holding.clear();
+    for (const { watcher, bytes } of this.#held.splice(0)) this.#sendBytes(watcher, bytes);
   }
 
   remove(collection: string, name: string): void {
@@ -141,11 +177,16 @@ export class FakeApiServer implements KubeClient {
 
   async request<T>(request: KubeRequest): Promise<T> {
     request.signal?.throwIfAborted();
+    const ms = this.latencyMs(request);
+    if (ms > 0) await this.#travel(ms, request);
     if (this.#connection <= this.#frozen) await this.#hang(request.timeoutMs, request.signal);
     const error = this.intercept(request);
     if (error !== undefined) throw error;
     await Promise.resolve();
-    return structuredClone(this.#answer(request)) as T;
+    const answer = structuredClone(this.#answer(request)) as T;
+    const lost = this.interceptAnswer(request);
+    if (lost !== undefined) throw lost;
+    return answer;
   }
 
   async stream(request: KubeStreamRequest): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
@@ -161,7 +202,7 @@ export class FakeApiServer implements KubeClient {
     return new ReadableStream({
       start: (controller) => {
         watcher = {
-          collection: path,
+          path,
           selector: String(query.labelSelector ?? ""),
           metadataOnly: request.accept?.includes("as=PartialObjectMetadata") ?? false,
           connection: this.#connection,
@@ -179,9 +220,7 @@ export class FakeApiServer implements KubeClient {
           return this.#close(opened, "end");
         }
         if (start === "state") {
-          for (const object of this.#collections.get(path)?.values() ?? []) {
-            this.#send(opened, "ADDED", object);
-          }
+          for (const object of this.all(path)) this.#send(opened, "ADDED", object);
           if (query.sendInitialEvents === true && this.initialEvents === "streamed") {
             this.#send(
               opened,
@@ -214,7 +253,7 @@ export class FakeApiServer implements KubeClient {
 
   /** As the API server does: an object that begins or ceases to match the selector is added or deleted. */
   #deliver(watcher: Watcher, { collection, type, object, before }: HistoryEntry): void {
-    if (watcher.collection !== collection) return;
+    if (!covers(watcher.path, collection)) return;
     const now = type !== "DELETED" && matches(object, watcher.selector);
     const then = before !== undefined && matches(before, watcher.selector);
     if (now || then) this.#send(watcher, now ? (then ? "MODIFIED" : "ADDED") : "DELETED", object);
@@ -230,6 +269,8 @@ export class FakeApiServer implements KubeClient {
 
   #sendBytes(watcher: Watcher, bytes: Uint8Array<ArrayBuffer>): void {
     if (!this.#watchers.has(watcher) || watcher.connection <= this.#frozen) return;
+    const held = [...this.#holding].find((path) => path.test(watcher.path));
+    if (held !== undefined) return void this.#held.push({ path: held, watcher, bytes });
     const sent = bytes.slice(0, Math.min(bytes.length, watcher.left));
     for (let at = 0; at < sent.length; at += this.chunkBytes) {
       watcher.controller.enqueue(sent.slice(at, Math.min(at + this.chunkBytes, sent.length)));
@@ -256,8 +297,15 @@ export class FakeApiServer implements KubeClient {
     return "gone";
   }
 
-  #answer({ method = "GET", path, query = {}, body, accept }: KubeRequest): unknown {
-    const value = body as KubeObject | undefined; // encoded bodies are not used here
+  #answer(request: KubeRequest): unknown {
+    const { method = "GET", path, query = {}, body, accept, contentType } = request;
+    const value = (body instanceof Uint8Array ? JSON.parse(new TextDecoder().decode(body)) : body) as
+      | KubeObject
+      | undefined;
+    if (contentType === APPLY_PATCH && value !== undefined) {
+      const applied = this.#apply(path, value, String(query.fieldManager));
+      return accept?.includes("as=PartialObjectMetadata") ? { metadata: applied.metadata } : applied;
+    }
     const cut = path.lastIndexOf("/");
     const [collection, name] = [path.slice(0, cut), path.slice(cut + 1)];
     if (method === "POST" && value !== undefined) {
@@ -273,6 +321,14 @@ export class FakeApiServer implements KubeClient {
     const held = this.#collections.get(collection)?.get(name);
     if (held === undefined) throw status(404, "NotFound", `"${name}" not found`);
     if (method === "GET") return held;
+    if (method === "DELETE") {
+      const { preconditions } = (value ?? {}) as { preconditions?: Record<string, string | undefined> };
+      const { uid, resourceVersion } = held.metadata;
+      const isOther = (preconditions?.uid ?? uid) !== uid ||
+        (preconditions?.resourceVersion ?? resourceVersion) !== resourceVersion;
+      if (isOther) throw status(409, "Conflict", `"${name}": the precondition does not hold`);
+      return this.remove(collection, name);
+    }
     if (method === "PATCH") return this.put(collection, merged(held, value ?? {}) as KubeObject);
     if (method === "PUT" && value !== undefined) {
       const { resourceVersion } = value.metadata;
@@ -284,6 +340,45 @@ export class FakeApiServer implements KubeClient {
     throw status(405, "MethodNotAllowed", method);
   }
 
+  /** As the API server does: an apply creates what is not there, unless it says which one it means; no change is no write. */
+  #apply(path: string, patch: KubeObject, manager: string): KubeObject {
+    const subresource = path.endsWith("/status") ? "status" : "";
+    const [, collection = "", namespace, name = ""] =
+      /^((?:.*\/namespaces\/([^/]+)\/)?.*?[^/]+)\/([^/]+?)(?:\/status)?$/.exec(path) ?? [];
+    const held = this.#collections.get(collection)?.get(name);
+    const { uid } = patch.metadata;
+    if (uid !== undefined && uid !== held?.metadata.uid) {
+      throw status(409, "Conflict", `"${name}": the UID in the precondition is not that of the object`);
+    }
+    if (held === undefined) {
+      if (subresource !== "") throw status(404, "NotFound", `"${name}" not found`);
+      if (namespace !== undefined) this.#checkNamespace(namespace, name);
+    }
+    const metadata = { ...patch.metadata, name, ...(namespace === undefined ? {} : { namespace }) };
+    const applied = serverSideApply(held, { ...patch, metadata }, manager, subresource);
+    if (held !== undefined && JSON.stringify(held) === JSON.stringify(applied)) return held;
+    return this.put(collection, applied);
+  }
+
+  /** Nothing can be created where there is no namespace, or one that is going away. */
+  #checkNamespace(namespace: string, name: string): void {
+    const held = this.#collections.get("/api/v1/namespaces")?.get(namespace);
+    if (held === undefined) throw status(404, "NotFound", `namespaces "${namespace}" not found`);
+    if (held.metadata.deletionTimestamp !== undefined) {
+      throw status(
+        403,
+        "Forbidden",
+        `"${name}" is forbidden: unable to create new content in namespace ${namespace} because it is being terminated`,
+      );
+    }
+  }
+
+  /** On its way; ends by its deadline or its signal. */
+  async #travel(ms: number, { timeoutMs = 30_000, signal }: KubeRequest): Promise<void> {
+    await delay(this.#clock, Math.min(ms, timeoutMs), signal);
+    if (ms >= timeoutMs) throw new KubeConnectionError("No answer in time", { timedOut: true });
+  }
+
   #page(
     path: string,
     { limit, continue: token, labelSelector }: NonNullable<KubeRequest["query"]>,
@@ -291,7 +386,7 @@ export class FakeApiServer implements KubeClient {
   ) {
     const snapshot = token === undefined
       ? {
-        items: this.objects(path).filter((o) => matches(o, String(labelSelector ?? ""))),
+        items: this.all(path).filter((o) => matches(o, String(labelSelector ?? ""))),
         revision: this.#revision,
       }
       : this.#pages.get(String(token));
@@ -340,6 +435,12 @@ export function status(
     message,
     ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
   });
+}
+
+/** Whether a list or watch of `path` has the objects of `collection`: the same, or the same resource in all namespaces. */
+function covers(path: string, collection: string): boolean {
+  const [, group, resource] = /^(.*)\/namespaces\/[^/]+\/([^/]+)$/.exec(collection) ?? [];
+  return path === collection || (group !== undefined && path === `${group}/${resource}`);
 }
 
 function gone(): KubeStatusError {

@@ -13,6 +13,8 @@ export interface TargetRecord {
   readonly bundle: string | undefined;
   /** Value of the hash annotation. */
   readonly hash: string | undefined;
+  /** Whether that annotation is our field manager's, and so goes when we stop to apply it. */
+  readonly ownsHash: boolean;
   /** UID of the controlling owner. */
   readonly controllerUid: string | undefined;
   /** Data keys that our field manager owns, as {@linkcode keySet} writes them. */
@@ -42,10 +44,15 @@ export function readTarget(kind: TargetKind, object: KubeObject): TargetRecord {
   const { metadata } = object;
   const owned = new Set<string>();
   let hasData = false;
+  let ownsHash = false;
   for (const entry of metadata.managedFields ?? []) {
     const keys = dataKeys(kind, entry);
     hasData ||= keys.length > 0;
-    if (entry.manager === FIELD_MANAGER) keys.forEach((key) => owned.add(key));
+    if (entry.manager !== FIELD_MANAGER) continue;
+    keys.forEach((key) => owned.add(key));
+    ownsHash ||= fieldNames(fieldsOf(entry.fieldsV1, "f:metadata"), "f:annotations").includes(
+      HASH_ANNOTATION,
+    );
   }
   return {
     kind,
@@ -55,6 +62,7 @@ export function readTarget(kind: TargetKind, object: KubeObject): TargetRecord {
     resourceVersion: metadata.resourceVersion ?? "",
     bundle: metadata.labels?.[BUNDLE_LABEL],
     hash: metadata.annotations?.[HASH_ANNOTATION],
+    ownsHash,
     controllerUid: metadata.ownerReferences?.find((owner) => owner.controller === true)?.uid,
     ownedKeys: keySet(owned),
     hasData,
@@ -62,14 +70,22 @@ export function readTarget(kind: TargetKind, object: KubeObject): TargetRecord {
   };
 }
 
-function dataKeys(kind: TargetKind, entry: ManagedFieldsEntry): string[] {
-  const keys: string[] = [];
-  for (const field of kind === "ConfigMap" ? ["f:data", "f:binaryData"] : ["f:data"]) {
-    const children = entry.fieldsV1?.[field];
-    if (typeof children !== "object" || children === null) continue;
-    for (const child of Object.keys(children)) {
-      if (child.startsWith("f:")) keys.push(child.slice(2));
-    }
-  }
-  return keys;
+function dataKeys(kind: TargetKind, { fieldsV1 }: ManagedFieldsEntry): string[] {
+  const fields = kind === "ConfigMap" ? ["f:data", "f:binaryData"] : ["f:data"];
+  return fields.flatMap((field) => fieldNames(fieldsV1, field));
+}
+
+/** The names that are owned below `field`. */
+function fieldNames(fields: Readonly<Record<string, unknown>> | undefined, field: string): string[] {
+  return Object.keys(fieldsOf(fields, field)).filter((name) => name.startsWith("f:")).map((name) =>
+    name.slice(2)
+  );
+}
+
+function fieldsOf(
+  fields: Readonly<Record<string, unknown>> | undefined,
+  field: string,
+): Readonly<Record<string, unknown>> {
+  const children = fields?.[field];
+  return typeof children === "object" && children !== null ? children as Record<string, unknown> : {};
 }

@@ -117,6 +117,16 @@ Deno.test("label, annotation, controlling owner and deletion are read", async (t
     { name: "another Bundle", metadata: { labels: { [BUNDLE_LABEL]: "b" } }, differs: { bundle: "b" } },
     { name: "no hash", metadata: { annotations: {} }, differs: { hash: undefined } },
     { name: "a hash", metadata: { annotations: { [HASH_ANNOTATION]: "h" } }, differs: { hash: "h" } },
+    {
+      name: "a hash that is another's",
+      metadata: {
+        managedFields: [
+          managedFields({ data: ["ca.crt"] }),
+          managedFields({ manager: "kubectl", annotations: [HASH_ANNOTATION] }),
+        ],
+      },
+      differs: { ownsHash: false },
+    },
     { name: "no owner", metadata: { ownerReferences: [] }, differs: { controllerUid: undefined } },
     {
       name: "owners that do not control",
@@ -151,6 +161,7 @@ Deno.test("a bare object can be read", () => {
     resourceVersion: "",
     bundle: undefined,
     hash: undefined,
+    ownsHash: false,
     controllerUid: undefined,
     ownedKeys: "",
     hasData: false,

@@ -1,4 +1,4 @@
-module github.com/trust-manager/tests/helm
+module helm
 
 go 1.26.0
 

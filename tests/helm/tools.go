@@ -1,6 +1,6 @@
 //go:build tools
 
-// Keeps the programs that tests build in go.mod.
-package helm
+// Package tools pins the Helm that tests render the chart with.
+package tools
 
 import _ "helm.sh/helm/v4/cmd/helm"

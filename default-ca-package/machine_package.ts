@@ -1,10 +1,4 @@
-/** A default CA package, as the operator's `--default-package-location` takes it. */
-export interface PackageFile {
-  readonly name: string;
-  readonly version: string;
-  /** PEM. */
-  readonly bundle: string;
-}
+import { type PackageFile, packageIdentity } from "./package_file.ts";
 
 /** Where distributions keep the CA certificates that they trust. */
 const BUNDLE_FILES = [
@@ -15,8 +9,8 @@ const BUNDLE_FILES = [
 ];
 
 /**
- * Makes a default CA package from the CA certificates that this machine trusts: on Debian it is named and numbered as the packages
- * of the Go project are, from the release and from the version of `ca-certificates`.
+ * Makes a default CA package from the CA certificates that this machine trusts. On Debian it is named and numbered from the release
+ * and from the version of `ca-certificates`.
  *
  * @throws {Error} if this machine has no such certificates.
  */
@@ -33,28 +27,8 @@ export async function packageOfThisMachine(): Promise<PackageFile> {
   );
 }
 
-/**
- * Name and version of a package. Pure.
- *
- * @param osRelease text of `/etc/os-release`, or empty.
- * @param version of the package `ca-certificates`, if a package manager knows it.
- */
-export function packageIdentity(
-  osRelease: string,
-  version: string | undefined,
-): Pick<PackageFile, "name" | "version"> {
-  const fields = new Map(
-    [...osRelease.matchAll(/^(\w+)=["']?(.*?)["']?$/gm)].map(([, key = "", value = ""]) => [key, value]),
-  );
-  const id = fields.get("ID") || "local";
-  const release = fields.get("VERSION_CODENAME") || fields.get("VERSION_ID");
-  return {
-    name: ["cert-manager", id, release].filter(Boolean).join("-"),
-    version: `${version ?? "unversioned"}.0`,
-  };
-}
-
-async function caCertificatesVersion(): Promise<string | undefined> {
+/** Version of Debian's package `ca-certificates` on this machine; undefined if it is not installed, or this is not Debian. */
+export async function caCertificatesVersion(): Promise<string | undefined> {
   try {
     const { success, stdout } = await new Deno.Command("dpkg-query", {
       args: ["--show", "--showformat=${Version}", "ca-certificates"],
@@ -76,6 +50,3 @@ async function readIfThere(path: string): Promise<string | undefined> {
     throw error;
   }
 }
-
-/** Prints the package, for `--default-package-location`. */
-if (import.meta.main) console.log(JSON.stringify(await packageOfThisMachine()));

@@ -1,0 +1,447 @@
+import assert from "node:assert/strict";
+import { canonicalPem, parsed, pemText, ROOT_1, ROOT_2, TRUST_NAMESPACE } from "../tests/builders.ts";
+import { collectionOf, ControllerWorld } from "../tests/controller_world.ts";
+import { status } from "../tests/fake_api_server.ts";
+import { serverSideApply } from "../tests/fake_apply.ts";
+import { type BundleSource, HASH_ANNOTATION } from "./api/bundle.ts";
+import { KubeConnectionError } from "./kube/errors.ts";
+import type { ConfigMap } from "./kube/objects.ts";
+
+const MINUTE = 60_000;
+
+/** A Bundle of one inline certificate, for namespaces of team x. */
+function spec(key = "ca.crt", certificate = ROOT_1) {
+  return {
+    sources: [{ inLine: pemText(certificate) }],
+    target: { configMap: { key }, namespaceSelector: { matchLabels: { team: "x" } } },
+  };
+}
+
+/** A world with Bundle `example` and namespace `app` in it. */
+function example(): ControllerWorld {
+  const world = new ControllerWorld();
+  world.putNamespace("app", { team: "x" });
+  world.putBundle("example", spec());
+  return world;
+}
+
+function patch(namespace: string, name = "example"): string {
+  return `PATCH /api/v1/namespaces/${namespace}/configmaps/${name}`;
+}
+
+const STATUS = "PATCH /apis/trust.cert-manager.io/v1alpha1/bundles/example/status";
+
+Deno.test("what happens costs the writes it needs, and no others", async (t) => {
+  const table: {
+    name: string;
+    work: (world: ControllerWorld) => void;
+    writes: string[];
+  }[] = [
+    { name: "nothing", work: () => {}, writes: [] },
+    {
+      name: "a new namespace",
+      work: (world) => world.putNamespace("new", { team: "x" }),
+      writes: [patch("new")],
+    },
+    { name: "a namespace that is not selected", work: (world) => world.putNamespace("new"), writes: [] },
+    {
+      name: "another certificate",
+      work: (world) => world.putBundle("example", spec("ca.crt", ROOT_2)),
+      writes: [patch("app"), STATUS],
+    },
+    {
+      name: "another key, which the hash does not tell",
+      work: (world) => world.putBundle("example", spec("tls.crt")),
+      writes: [patch("app"), STATUS],
+    },
+    {
+      name: "a target that somebody edits",
+      work: (world) => world.editTarget("app", "example", ({ data }) => data && (data["ca.crt"] = "x")),
+      writes: [patch("app")],
+    },
+    {
+      name: "a key that somebody adds",
+      work: (world) =>
+        world.editTarget("app", "example", (target) => target.data = { ...target.data, more: "x" }),
+      writes: [],
+    },
+    {
+      name: "a target that somebody deletes",
+      work: (world) => world.removeTarget("app", "example"),
+      writes: [patch("app")],
+    },
+    {
+      name: "a namespace that is not selected any more",
+      work: (world) => world.putNamespace("app"),
+      writes: [patch("app"), patch("app").replace("PATCH", "DELETE")],
+    },
+    {
+      name: "a namespace that is going away",
+      work: (world) => world.terminate("app"),
+      writes: [patch("app"), patch("app").replace("PATCH", "DELETE")],
+    },
+    { name: "a Bundle that is gone", work: (world) => world.removeBundle("example"), writes: [] },
+    {
+      name: "a Bundle and a namespace that are gone and made anew",
+      work: (world) => {
+        world.removeBundle("example");
+        world.removeNamespace("app");
+        world.putNamespace("app", { team: "x" });
+        world.putBundle("example", spec());
+      },
+      writes: [patch("app"), STATUS],
+    },
+    {
+      name: "a Bundle that is deleted and made anew while its targets are there",
+      work: (world) => {
+        world.removeBundle("example");
+        world.putBundle("example", spec());
+      },
+      writes: [patch("app"), STATUS],
+    },
+    { name: "watches that start anew", work: (world) => world.server.failWatches(410), writes: [] },
+  ];
+  for (const { name, work, writes } of table) {
+    await t.step(name, async () => {
+      await using world = example();
+      await world.start();
+      await world.clock.advance(MINUTE);
+      const sent = await world.writesOf(async () => {
+        work(world);
+        await world.clock.advance(20_000);
+      });
+      assert.deepEqual(sent, writes);
+      assert.deepEqual(await world.writesOf(() => world.clock.advance(60 * MINUTE)), []);
+      await world.stop();
+      assert.equal(world.clock.timers, 0);
+    });
+  }
+});
+
+Deno.test("a target that holds data of others is cleaned once, also if others apply our hash", async (t) => {
+  for (const coOwned of [false, true]) {
+    await t.step(coOwned ? "the hash too" : "data only", async () => {
+      await using world = example();
+      await world.start();
+      world.editTarget("app", "example", (target) => {
+        target.data = { ...target.data, more: "kept" };
+      });
+      const held = world.target("app", "example");
+      if (coOwned && held !== undefined) {
+        const annotations = { [HASH_ANNOTATION]: held.metadata.annotations?.[HASH_ANNOTATION] ?? "" };
+        const theirs = { metadata: { name: "example", annotations } };
+        world.server.put(collectionOf("ConfigMap", "app"), serverSideApply(held, theirs, "gitops"));
+      }
+      world.putNamespace("app");
+      await world.clock.advance(MINUTE);
+      assert.deepEqual(world.target("app", "example")?.data, { more: "kept" });
+      const writes = await world.writesOf(async () => {
+        world.putBundle("example", spec("other.crt"));
+        await world.clock.advance(MINUTE);
+      });
+      assert.deepEqual(writes, [STATUS]);
+    });
+  }
+});
+
+Deno.test("a write that fails after its namespace is not selected any more is no failure of the Bundle", async () => {
+  await using world = example();
+  await world.start();
+  world.server.latencyMs = ({ path }) => path.includes("/slow/") ? 20_000 : 0;
+  world.putNamespace("slow", { team: "x" });
+  await world.clock.advance(1_000);
+  world.putNamespace("slow");
+  await world.clock.advance(60 * MINUTE);
+  assert.equal(world.condition("example")?.status, "True", world.condition("example")?.message);
+});
+
+Deno.test("a write whose answer is lost, but which the watch shows, is no failure", async () => {
+  await using world = example();
+  world.server.interceptAnswer = ({ path }) =>
+    path.includes("/app/") ? new KubeConnectionError("no answer", { timedOut: true }) : undefined;
+  await world.start();
+  await world.clock.advance(60 * MINUTE);
+  assert.equal(world.condition("example")?.status, "True", world.condition("example")?.message);
+});
+
+Deno.test("a clean-up whose answer is lost, while its namespace is selected again, is made good", async () => {
+  await using world = example();
+  await world.start();
+  world.server.hold(/v1\/configmaps$/); // the watch never shows that the target was there
+  world.putNamespace("new", { team: "x" });
+  await world.clock.advance(1_000);
+  world.server.latencyMs = ({ method }) => method === "DELETE" ? 1_000 : 0;
+  world.server.interceptAnswer = ({ method }) =>
+    method === "DELETE" ? new KubeConnectionError("reset", { timedOut: false }) : undefined;
+  world.putNamespace("new");
+  await world.clock.advance(500);
+  world.putNamespace("new", { team: "x" });
+  world.server.compact();
+  world.server.endWatches();
+  await world.clock.advance(500);
+  world.server.release();
+  await world.clock.advance(20 * MINUTE);
+  assert.ok(world.target("new", "example"));
+});
+
+Deno.test("a target that fails is tried at once when the Bundle changes, though its hash does not", async () => {
+  await using world = example();
+  world.server.intercept = (request) =>
+    "body" in request && request.path.includes("/app/") &&
+      new TextDecoder().decode(request.body as Uint8Array<ArrayBuffer>).includes("ca.crt")
+      ? status(422, "Invalid", "no such key")
+      : undefined;
+  await world.start();
+  await world.clock.advance(30 * MINUTE);
+  assert.equal(world.condition("example")?.reason, "SyncConfigMapTargetFailed");
+  world.putBundle("example", spec("tls.crt"));
+  await world.clock.advance(1_000);
+  assert.equal(world.condition("example")?.status, "True");
+});
+
+Deno.test("a contested target holds nothing up, and waits for its pause whatever else happens", async () => {
+  await using world = example();
+  world.putNamespace("calm", { team: "x" });
+  await world.start();
+  const steal = () =>
+    world.editTarget("app", "example", (target) => {
+      target.metadata.annotations = { [HASH_ANNOTATION]: "stolen" };
+    });
+  for (let i = 0; i < 10; i++) {
+    steal();
+    await world.clock.advance(20_000);
+  }
+  steal(); // the eleventh: a pause of 32 seconds
+  const writes = await world.writesOf(async () => {
+    for (let i = 0; i < 3; i++) {
+      await world.clock.advance(9_000);
+      steal();
+      world.removeTarget("calm", "example");
+    }
+  });
+  assert.deepEqual(writes.filter((write) => write === patch("app")), []);
+  world.putBundle("example", { ...spec("ca.crt", ROOT_2), target: { configMap: { key: "ca.crt" } } });
+  await world.clock.advance(1_000);
+  const { metadata, status } = world.bundle("example") ?? {};
+  assert.equal(status?.conditions?.[0]?.observedGeneration, metadata?.generation);
+  assert.equal(
+    world.target("app", "example")?.data?.["ca.crt"],
+    canonicalPem(ROOT_2),
+    "a new version is no repair",
+  );
+});
+
+Deno.test("a thousand failing targets do not flood the log, the status or the events", async () => {
+  await using world = example();
+  for (let i = 0; i < 1_000; i++) world.putNamespace(`n${String(i).padStart(3, "0")}`, { team: "x" });
+  const forbidden = new Set(
+    world.namespaces().map(({ metadata }) => metadata.name).filter((name) => name !== "app"),
+  );
+  world.server.intercept = ({ path }) =>
+    forbidden.has(/namespaces\/([^/]+)\/configmaps\/example/.exec(path)?.[1] ?? "")
+      ? status(403, "Forbidden", "forbidden by a test")
+      : undefined;
+  await world.start();
+  await world.clock.advance(30 * MINUTE);
+  assert.match(
+    world.condition("example")?.message ?? "",
+    /^Failed to sync bundle ConfigMap to namespace "n000": .*forbidden by a test \(and 999 more\)$/,
+  );
+  assert.ok(world.log.length < 1_100, `${world.log.length} lines`);
+  assert.ok(world.target("app", "example"));
+
+  forbidden.clear(); // and they come back one after the other
+  const writes = await world.writesOf(() => world.clock.advance(10 * MINUTE));
+  assert.equal(world.condition("example")?.status, "True");
+  const statuses = writes.filter((write) => write === STATUS).length;
+  assert.ok(statuses <= 1 + 10 * MINUTE / 5_000, `${statuses} statuses`);
+  assert.ok(world.events.length < 200, `${world.events.length} events`);
+});
+
+Deno.test("a source that cannot be read is told once, however often it is tried", async () => {
+  await using world = example();
+  world.putBundle("example", {
+    ...spec(),
+    sources: [{ inLine: "-----BEGIN X-----\nAA==\n-----END X-----\n" }],
+  });
+  await world.start();
+  await world.clock.advance(24 * 60 * MINUTE);
+  assert.equal(world.condition("example")?.reason, "SourceBuildError");
+  assert.equal(world.log.filter((line) => line.includes("only CERTIFICATE blocks")).length, 2);
+  assert.equal(world.events.length, 1);
+});
+
+Deno.test("nothing is written for a Bundle that is being deleted", async () => {
+  await using world = example();
+  for (let i = 0; i < 100; i++) world.putNamespace(`n${i}`, { team: "x" });
+  world.server.latencyMs = () => 100;
+  await world.start();
+  const writes = await world.writesOf(async () => {
+    world.removeBundle("example");
+    await world.clock.advance(10 * MINUTE);
+  });
+  assert.deepEqual(writes, []);
+  world.collectGarbage();
+  await world.clock.advance(MINUTE);
+  assert.deepEqual(world.targets(), []);
+});
+
+Deno.test("who does not lead writes nothing, and does not complain", async () => {
+  await using world = example();
+  let leads = true;
+  await world.start({ mayWrite: () => leads });
+  leads = false;
+  const lines = world.log.length;
+  world.putBundle("example", spec("ca.crt", ROOT_2));
+  assert.deepEqual(await world.writesOf(() => world.clock.advance(MINUTE)), []);
+  assert.deepEqual(world.log.slice(lines).filter((line) => line.includes("ERROR")), []);
+});
+
+Deno.test("an end in the middle of a bulk leaves nothing behind", async () => {
+  await using world = example();
+  for (let i = 0; i < 100; i++) world.putNamespace(`n${i}`, { team: "x" });
+  world.server.latencyMs = () => 3_000;
+  await world.start();
+  await world.stop();
+  assert.equal(world.clock.timers, 0);
+  assert.deepEqual(await world.writesOf(() => world.clock.advance(60 * MINUTE)), []);
+  world.server.latencyMs = () => 0;
+  await world.start();
+  assert.equal(world.targets().filter(({ metadata }) => metadata.name === "example").length, 101);
+  assert.equal(world.condition("example")?.status, "True");
+});
+
+Deno.test("many changes at once cost two passes at most", async () => {
+  await using world = example();
+  world.putBundle("example", {
+    ...spec(),
+    sources: [{ inLine: pemText(ROOT_1) }, { configMap: { selector: {}, includeAllKeys: true } }],
+  });
+  await world.start();
+  const writes = await world.writesOf(async () => {
+    for (let i = 0; i < 100; i++) world.putSource(`s${i}`, { a: pemText(i < 99 ? ROOT_1 : ROOT_2) });
+    await world.clock.advance(1_000);
+  });
+  assert.deepEqual(writes, [patch("app")]);
+});
+
+Deno.test("Secret targets are written once they are allowed, and left alone when they are not any more", async () => {
+  await using world = example();
+  world.putBundle("example", { ...spec(), target: { secret: { key: "ca.crt" } } });
+  await world.start();
+  assert.equal(world.condition("example")?.reason, "SecretTargetsDisabled");
+  await world.stop();
+  await world.start({ secretTargetsEnabled: true });
+  assert.equal(world.condition("example")?.status, "True");
+  assert.equal(world.targets("Secret").length, 2);
+  await world.stop();
+  await world.start();
+  assert.equal(world.condition("example")?.reason, "SecretTargetsDisabled");
+  assert.equal(world.targets("Secret").length, 2);
+});
+
+Deno.test("only allowed namespaces are written to or cleaned", async () => {
+  await using world = example();
+  world.putNamespace("other", { team: "x" });
+  await world.start();
+  await world.stop();
+  await world.start({ targetNamespaces: ["app", "later"] });
+  assert.match(world.condition("example")?.message ?? "", /to allowed namespaces that match .*: team=x$/);
+  world.putNamespace("other");
+  world.putNamespace("app");
+  world.putNamespace("later", { team: "x" });
+  await world.clock.advance(MINUTE);
+  const holders = world.targets().map(({ metadata }) => metadata.namespace).toSorted();
+  assert.deepEqual(holders, ["later", "other"]);
+});
+
+Deno.test("an expired certificate is dropped when its time comes, and the next pass is due at the next", async () => {
+  await using world = example();
+  world.putBundle("example", { ...spec(), sources: [{ inLine: pemText(ROOT_1, ROOT_2) }] });
+  await world.start({ filters: { expired: true, nonCa: false } });
+  const holds = () => (world.target("app", "example") as ConfigMap).data?.["ca.crt"];
+  assert.equal(holds(), canonicalPem(ROOT_1, ROOT_2));
+  const left = Date.parse(ROOT_2.notAfter) - world.clock.now();
+  world.clock.jumpWall(left - 10 * MINUTE); // as a clock that is set
+  await world.clock.advance(10 * MINUTE);
+  assert.equal(holds(), canonicalPem(ROOT_1, ROOT_2));
+  await world.clock.advance(60 * MINUTE); // a jump is noticed within the hour
+  assert.equal(holds(), canonicalPem(ROOT_1));
+  assert.deepEqual(world.events.map(({ reason }) => reason), ["Synced", "CertificatesRemoved"]);
+});
+
+Deno.test("a Bundle in the trust namespace is a target like any other", async () => {
+  await using world = new ControllerWorld();
+  world.putBundle("example", { ...spec(), target: { configMap: { key: "ca.crt" } } });
+  await world.start();
+  assert.ok(world.target(TRUST_NAMESPACE, "example"));
+});
+
+Deno.test("a target namespace that does not exist, and so cannot be listed, stops nobody", async () => {
+  await using world = example();
+  let listable = false;
+  world.server.intercept = ({ path }) =>
+    !listable && path === "/api/v1/namespaces/later/configmaps"
+      ? status(403, "Forbidden", "no Role can be there")
+      : undefined;
+  await world.start({ targetNamespaces: ["app", "later"] });
+  assert.equal(world.condition("example")?.status, "True");
+  world.putNamespace("later", { team: "x" });
+  await world.clock.advance(1_000);
+  assert.ok(world.target("later", "example"));
+  listable = true;
+  await world.clock.advance(MINUTE);
+  assert.deepEqual(await world.writesOf(() => world.clock.advance(60 * MINUTE)), []);
+});
+
+Deno.test("a target namespace that exists is waited for: what is in it must be known", async () => {
+  await using world = example();
+  let listable = false;
+  world.server.intercept = ({ path }) =>
+    !listable && path === "/api/v1/namespaces/app/configmaps"
+      ? status(403, "Forbidden", "not yet")
+      : undefined;
+  await world.start({ targetNamespaces: ["app"] });
+  await world.clock.advance(MINUTE);
+  assert.equal(world.condition("example"), undefined);
+  listable = true;
+  await world.clock.advance(MINUTE);
+  assert.equal(world.condition("example")?.status, "True");
+});
+
+Deno.test("the version of the default CAs is told once all is right, kept while something fails, and removed", async () => {
+  await using world = example();
+  const reading = {
+    ok: true,
+    certificates: parsed(ROOT_1),
+    skipped: { brokenBlocks: 0, certificates: [] },
+  } as const;
+  const use = (...sources: BundleSource[]) => world.putBundle("example", { ...spec(), sources });
+  const version = () => world.bundle("example")?.status?.defaultCAVersion;
+  use({ useDefaultCAs: true });
+  await world.start({ defaultCas: { id: "first", reading } });
+  assert.equal(version(), "first");
+  await world.stop();
+
+  world.server.intercept = ({ path }) =>
+    path.includes("/app/") ? status(403, "Forbidden", "forbidden by a test") : undefined;
+  const certificates = parsed(ROOT_1, ROOT_2);
+  await world.start({ defaultCas: { id: "second", reading: { ...reading, certificates } } });
+  assert.equal(world.condition("example")?.status, "False");
+  assert.equal(version(), "first");
+  world.server.intercept = () => undefined;
+  await world.clock.advance(MINUTE);
+  assert.equal(version(), "second");
+  await world.stop();
+
+  await world.start({ defaultCas: { id: "empty", reading: { ...reading, certificates: [] } } });
+  assert.match(world.condition("example")?.message ?? "", /couldn't find any valid certificates in bundle$/);
+  assert.equal(version(), "second");
+  use({ useDefaultCAs: true }, { inLine: pemText(ROOT_1) });
+  await world.clock.advance(1_000);
+  assert.equal(version(), "empty");
+  use({ useDefaultCAs: false }, { inLine: pemText(ROOT_1) });
+  await world.clock.advance(1_000);
+  assert.equal(world.condition("example")?.status, "True");
+  assert.equal(version(), undefined);
+});

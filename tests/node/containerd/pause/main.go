@@ -1,0 +1,14 @@
+// Command pause is what holds the namespaces of a pod: it does nothing until it is asked to end.
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGTERM, os.Interrupt)
+	<-end
+}

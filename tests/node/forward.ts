@@ -1,0 +1,39 @@
+/** Accepts connections and passes each on to one that `connect` opens, until the listener is closed. */
+export async function forward(
+  listener: Deno.Listener,
+  connect: () => Promise<Deno.Conn>,
+): Promise<void> {
+  for await (const near of listener) {
+    connect().then((far) => join(near, far)).catch(() => near.close());
+  }
+}
+
+/** Copies both ways until both sides have ended. */
+async function join(near: Deno.Conn, far: Deno.Conn): Promise<void> {
+  const copy = async (from: Deno.Conn, to: Deno.Conn) => {
+    try {
+      await from.readable.pipeTo(to.writable, { preventClose: true, preventAbort: true });
+      await to.closeWrite();
+    } catch {
+      // One side broke off: so does the other.
+      for (const side of [near, far]) close(side);
+    }
+  };
+  await Promise.all([copy(near, far), copy(far, near)]);
+  for (const side of [near, far]) close(side);
+}
+
+function close(connection: Deno.Conn): void {
+  try {
+    connection.close();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.BadResource)) throw error;
+  }
+}
+
+/** As a program: `forward.ts PORT SOCKET` leads a port of 127.0.0.1 to a socket, which may be one of another network namespace. */
+if (import.meta.main) {
+  const [port = "", socket = ""] = Deno.args;
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: Number(port) });
+  await forward(listener, () => Deno.connect({ transport: "unix", path: socket }));
+}
