@@ -304,6 +304,7 @@ export class Controller {
       ...(encodeKeyStore && { encodeKeyStore }),
       ...(previous?.lastGood && { previous: previous.lastGood }),
     });
+    if (resolution.ok && previous?.bundle.generation !== bundle.generation) this.#reportRefusal(bundle);
     const state: BundleState = previous ?? {
       bundle,
       resolution,
@@ -366,6 +367,23 @@ export class Controller {
       reason: "CertificatesRemoved",
       action: "Resolved",
       note: `${lost.length} certificates are not in the Bundle any more: ${names.join("; ")}`,
+      regarding: regarding(bundle),
+    });
+  }
+
+  /** Says that a stored Bundle is one that admission would refuse. It is synced all the same, as the Go project does. */
+  #reportRefusal(bundle: BundleRecord): void {
+    if (bundle.refusal === undefined) return;
+    const { log, recordEvent } = this.#options;
+    log.info("Bundle would be refused if it were written now", {
+      bundle: bundle.name,
+      refusal: bundle.refusal,
+    });
+    recordEvent({
+      type: "Warning",
+      reason: "InvalidBundle",
+      action: "Validate",
+      note: `This Bundle would be refused if it were written now: ${bundle.refusal}`,
       regarding: regarding(bundle),
     });
   }

@@ -5,6 +5,8 @@ import {
   type SourceObjectSelector,
   SYNCED,
 } from "../api/bundle.ts";
+import { printFieldErrors } from "../api/field_error.ts";
+import { validateBundle } from "../api/validate.ts";
 import { type PemResult, readPem } from "../certs/pem.ts";
 import type { Condition } from "../kube/objects.ts";
 
@@ -25,6 +27,8 @@ export interface BundleRecord {
   readonly deleting: boolean;
   readonly sources: readonly SourceReference[];
   readonly target: BundleTarget;
+  /** Why admission would refuse it, in one line; undefined if it would not. (It may have been written while there was none.) */
+  readonly refusal: string | undefined;
   /** The stored `Synced` condition. */
   readonly condition: Condition | undefined;
   /** The stored `status.defaultCAVersion`. */
@@ -34,6 +38,7 @@ export interface BundleRecord {
 /** Reads a Bundle, once per change. */
 export function readBundle(bundle: Bundle): BundleRecord {
   const { metadata, spec, status } = bundle;
+  const problems = validateBundle(bundle);
   return {
     name: metadata.name,
     uid: metadata.uid ?? "",
@@ -42,6 +47,7 @@ export function readBundle(bundle: Bundle): BundleRecord {
     deleting: metadata.deletionTimestamp !== undefined,
     sources: spec.sources.flatMap(readSource),
     target: spec.target ?? {},
+    refusal: problems.length === 0 ? undefined : printFieldErrors(problems),
     condition: status?.conditions?.find((condition) => condition.type === SYNCED),
     defaultCaVersion: status?.defaultCAVersion,
   };

@@ -68,9 +68,18 @@ Deno.test("identity, target and status are kept", () => {
     resourceVersion: "9",
     deleting: false,
     target,
+    refusal: undefined,
     condition: condition("Synced"),
     defaultCaVersion: "debian-1-ab",
   });
+});
+
+Deno.test("why admission would refuse it is kept, in one line", () => {
+  const record = bundleRecord({ sources: [{ useDefaultCAs: true }, { useDefaultCAs: true }] });
+  assert.equal(
+    record.refusal,
+    "spec.sources: Forbidden: must request default CAs either once or not at all but got 2 requests",
+  );
 });
 
 Deno.test("a Bundle without target or status, and one that is being deleted", () => {

@@ -258,6 +258,24 @@ Deno.test("Faults of others do not stop the operator, and are told", async (t) =
     await cluster.deleteBundles("mutated");
   });
 
+  await t.step("A stored Bundle that admission would refuse is synced, and told", async () => {
+    await using operator = await cluster.operator();
+    await cluster.createNamespace("refused", { refused: "yes" });
+    await cluster.putBundle("refused", {
+      sources,
+      target: {
+        ...target("refused"),
+        configMap: { key: "ca.pem", metadata: { labels: { "trust-manager.io/x": "y" } } },
+      },
+    });
+    await cluster.synced("refused");
+    const event = await cluster.event("refused", "InvalidBundle");
+    assert.equal(event.type, "Warning");
+    assert.match(event.note, /trust-manager\.io\/\* labels are not allowed$/);
+    assert.equal(await operator.stop(), 0);
+    await cluster.deleteBundles("refused");
+  });
+
   await t.step("A Bundle that is deleted and made anew gets targets of its own", async () => {
     await using operator = await cluster.operator();
     await cluster.createNamespace("anew", { anew: "yes" });

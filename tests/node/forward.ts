@@ -10,9 +10,13 @@ export async function forward(
 
 /** Copies both ways until both sides have ended. */
 async function join(near: Deno.Conn, far: Deno.Conn): Promise<void> {
+  // Not with streams, which close a connection both ways once they have read one to its end.
   const copy = async (from: Deno.Conn, to: Deno.Conn) => {
+    const buffer = new Uint8Array(65_536);
     try {
-      await from.readable.pipeTo(to.writable, { preventClose: true, preventAbort: true });
+      for (let length; (length = await from.read(buffer)) !== null;) {
+        for (let at = 0; at < length;) at += await to.write(buffer.subarray(at, length));
+      }
       await to.closeWrite();
     } catch {
       // One side broke off: so does the other.
