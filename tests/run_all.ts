@@ -2,9 +2,13 @@
  * Builds the operator and all programs that tests need, and runs every test of the project. What `deno test` prints is passed on as
  * it is; the last line is `N passed, N failed`. Arguments are passed on to `deno test`.
  */
-import { buildPeer, PEER_VERSION } from "./peer/build_peer.ts";
+import { buildApproverPolicy } from "./approver_policy/build_approver_policy.ts";
+import { buildCertManager } from "./cert_manager/build_cert_manager.ts";
 import { buildControlPlane } from "./cluster/build_control_plane.ts";
 import { findGo, type GoToolchain, goVersionOf } from "./cluster/go_toolchain.ts";
+import { Helm } from "./helm/helm.ts";
+import { buildNode } from "./node/build_node.ts";
+import { buildPeer, PEER_VERSION } from "./peer/build_peer.ts";
 import { ROOT } from "./project_files.ts";
 
 /** What became of some tests. */
@@ -62,6 +66,10 @@ async function main(args: readonly string[]): Promise<number> {
     // Before the tests, so that a failure is told at once and the time is not taken for that of a test.
     await buildControlPlane();
     console.error(`The Go project's ${PEER_VERSION}: ${await buildPeer()}`);
+    await Helm.find();
+    await buildCertManager();
+    await buildApproverPolicy();
+    await buildNode();
     const go = await findGo(
       goVersionOf(await Deno.readTextFile(`${ROOT}/tests/cluster/go.mod`)),
       (line) => console.error(line),

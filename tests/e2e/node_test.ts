@@ -174,12 +174,20 @@ function count(pem: string): number {
   return pem.match(/-----BEGIN CERTIFICATE-----/g)?.length ?? 0;
 }
 
-Deno.test("the chart on a real node", async (t) => {
+/** With the images of this project and of cert-manager. */
+async function startNodeWithImages(): Promise<ClusterNode> {
   const report = (line: string) => console.error(line);
   const dir = await Deno.makeTempDir({ prefix: "trust-manager-images-" });
-  const images = [...await makeOperatorImages(dir, report), ...await makeCertManagerImages(dir)];
-  await using node = await startNode({ images, report });
-  await Deno.remove(dir, { recursive: true });
+  try {
+    const images = [...await makeOperatorImages(dir, report), ...await makeCertManagerImages(dir)];
+    return await startNode({ images, report });
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+Deno.test("the chart on a real node", async (t) => {
+  await using node = await startNodeWithImages();
   const { admin } = node;
   const helm = await Helm.find(node.kubeconfig);
   const release = new Release(node, helm);
