@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { canonicalPem as pemText, ROOT_1, ROOT_2 } from "../builders.ts";
+import { canonicalPem as pemText, EXPIRED, LEAF, ROOT_1, ROOT_2 } from "../builders.ts";
 import { type AuditEntry, WRITES } from "../cluster/audit.ts";
 import type { OperatorProcess } from "./operator_process.ts";
 import { TestCluster, TRUST_NAMESPACE } from "./test_cluster.ts";
@@ -126,6 +126,25 @@ Deno.test("The operator sends no request that is not needed", async (t) => {
       });
       assert.deepEqual(counted(await requests(mark)), {});
     });
+
+    await t.step(
+      "A source changes 20 times in a row: three writes a target at most, the last content",
+      async () => {
+        const mark = await audit.mark();
+        // Each of the four is in or out: no two states in a row are the same.
+        const states = Array.from(
+          { length: 20 },
+          (_, i) => pemText(...[ROOT_1, ROOT_2, EXPIRED, LEAF].filter((_, bit) => ((i % 15) + 1) >> bit & 1)),
+        );
+        for (const state of states) {
+          await cluster.putConfigMap(TRUST_NAMESPACE, "source", { "ca.crt": state });
+        }
+        await written(states.at(-1) ?? "");
+        await idle(operator);
+        const { "patch configmaps": patches = 0 } = counted(await requests(mark));
+        assert.ok(patches >= NAMESPACES && patches <= 3 * NAMESPACES, `${patches} writes`);
+      },
+    );
   } finally {
     await operator[Symbol.asyncDispose]();
   }
