@@ -44,11 +44,11 @@ Deno.test("The operator sends no request that is not needed", async (t) => {
   await cluster.putConfigMap(TRUST_NAMESPACE, "source", { "ca.crt": pemText(ROOT_1) });
   let operator = await cluster.operator();
 
-  const written = (text: string) =>
+  const written = (text: string, targets = NAMESPACES) =>
     admin.waitFor<{ items: { data?: Record<string, string> }[] }>(
       "/api/v1/configmaps?labelSelector=trust.cert-manager.io%2Fbundle%3Dcounted",
       "all targets are written",
-      (list) => list?.items.filter(({ data }) => data?.["ca.pem"] === text).length === NAMESPACES,
+      (list) => list?.items.filter(({ data }) => data?.["ca.pem"] === text).length === targets,
     );
 
   try {
@@ -128,21 +128,23 @@ Deno.test("The operator sends no request that is not needed", async (t) => {
     });
 
     await t.step(
-      "A source changes 20 times in a row: three writes a target at most, the last content",
+      "A source changes 20 times in a row: the last content everywhere, and far fewer writes than changes",
       async () => {
         const mark = await audit.mark();
-        // Each of the four is in or out: no two states in a row are the same.
+        // Each of the four, in the order of SHA-256, is in or out: no two states in a row are the same.
         const states = Array.from(
           { length: 20 },
-          (_, i) => pemText(...[ROOT_1, ROOT_2, EXPIRED, LEAF].filter((_, bit) => ((i % 15) + 1) >> bit & 1)),
+          (_, i) => pemText(...[ROOT_1, LEAF, ROOT_2, EXPIRED].filter((_, bit) => ((i % 15) + 1) >> bit & 1)),
         );
         for (const state of states) {
           await cluster.putConfigMap(TRUST_NAMESPACE, "source", { "ca.crt": state });
         }
-        await written(states.at(-1) ?? "");
+        const targets = NAMESPACES + 1;
+        await written(states.at(-1) ?? "", targets);
         await idle(operator);
         const { "patch configmaps": patches = 0 } = counted(await requests(mark));
-        assert.ok(patches >= NAMESPACES && patches <= 3 * NAMESPACES, `${patches} writes`);
+        // All that changes while a pass is written comes to one more pass: how many, depends on how quick the API server is.
+        assert.ok(patches >= targets && patches <= states.length / 2 * targets, `${patches} writes`);
       },
     );
   } finally {
