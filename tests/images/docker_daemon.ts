@@ -1,4 +1,5 @@
 import { ServerProcess } from "../cluster/server_process.ts";
+import { removeCgroups } from "../node/cgroups.ts";
 
 /** A command of Docker failed. The message holds the end of what it said. */
 export class DockerError extends Error {
@@ -157,7 +158,8 @@ export class DockerDaemon implements AsyncDisposable {
     const late = setTimeout(() => this.#process.end("SIGKILL"), 10_000);
     await this.#process.ended;
     clearTimeout(late);
-    await removeCgroups(this.#cgroup);
+    // Containers' control groups went with them; their parents stay.
+    await removeCgroups(`/${this.#cgroup}`);
     await Deno.remove(this.dir, { recursive: true });
   }
 
@@ -208,33 +210,4 @@ async function firstOf(...paths: string[]): Promise<string | undefined> {
 async function apt(...args: string[]): Promise<void> {
   const env = { DEBIAN_FRONTEND: "noninteractive" };
   await new Deno.Command("apt-get", { args, env, stdin: "null" }).output().catch(() => {});
-}
-
-/** Containers' control groups went with them; their parents stay, and the kernel lets go of them only after a moment. */
-async function removeCgroups(name: string): Promise<void> {
-  const deadline = performance.now() + 10_000;
-  for (const parent of ["/sys/fs/cgroup", ...await subfolders("/sys/fs/cgroup")]) {
-    while (!await removeFolders(`${parent}/${name}`)) {
-      if (performance.now() > deadline) throw new Error(`Control groups are still in use: ${parent}/${name}`);
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  }
-}
-
-/** Whether nothing is left. Files in control groups cannot be removed, and need not be. */
-async function removeFolders(path: string): Promise<boolean> {
-  for (const folder of await subfolders(path)) {
-    if (!await removeFolders(folder)) return false;
-  }
-  return await Deno.remove(path).then(() => true, (error) => error instanceof Deno.errors.NotFound);
-}
-
-async function subfolders(path: string): Promise<string[]> {
-  try {
-    const entries = await Array.fromAsync(Deno.readDir(path));
-    return entries.filter((entry) => entry.isDirectory).map((entry) => `${path}/${entry.name}`);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
-    throw error;
-  }
 }
