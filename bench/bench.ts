@@ -5,7 +5,7 @@
  * chart of README.md are made anew, if nothing was left out.
  */
 import { parseArgs } from "node:util";
-import { SCRIPT } from "../build.ts";
+import { PERMISSIONS, SCRIPT } from "../build.ts";
 import { VERSION } from "../lib/version.ts";
 import { ROOT } from "../tests/project_files.ts";
 import { PEER_VERSION } from "../tests/peer/build_peer.ts";
@@ -33,14 +33,14 @@ const USAGE = `deno task bench [options]
   --peer=${STANDARD.peerSizes}                    sizes at which the Go peer takes part; none for no peer; 1000 takes 15 minutes
   --rounds=${STANDARD.rounds}                    how often operator, loops and peer take turns
   --script=dist/trust-manager.js  another build of the operator, which is taken as it is
-  --runtime-flags="a b"         flags of Deno, such as --v8-flags=…, for experiments
+  --runtime-flags="a b"         other flags of Deno than those of build.ts, for experiments; may be empty
   --json=<file>                 what was measured goes there as well
 Without options, results/ and README.md get what came out.`;
 
 interface Settings {
   readonly plan: PlanOptions;
   readonly script: string | undefined;
-  readonly runtimeFlags: readonly string[];
+  readonly runtimeFlags: readonly string[] | undefined;
   readonly json: string | undefined;
   /** Whether what came out is kept. */
   readonly keep: boolean;
@@ -73,7 +73,7 @@ function readSettings(args: readonly string[]): Settings | undefined {
       rounds: values.rounds === undefined ? STANDARD.rounds : Number(values.rounds),
     },
     script: values.script,
-    runtimeFlags: values["runtime-flags"]?.split(" ") ?? [],
+    runtimeFlags: values["runtime-flags"]?.split(" ").filter((flag) => flag !== ""),
     json: values.json,
     keep: Object.entries(values).every(([name]) => name === "json"),
   };
@@ -110,6 +110,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const date = new Date().toISOString();
   if (settings.script === undefined) await deno("run", "--allow-all", "build.ts");
+  await warmUp(settings.script ?? SCRIPT);
   const stints = planOf(settings.plan);
   const trust = await TrustContent.read(CERTIFICATES);
   const contenders = {
@@ -150,6 +151,11 @@ async function main(args: readonly string[]): Promise<number> {
   return 0;
 }
 
+/** Deno analyses a script that it has never seen before, which makes its first start larger and slower; a binary has that built in. */
+async function warmUp(script: string): Promise<void> {
+  await deno("run", "--quiet", "--no-config", "--no-lock", ...PERMISSIONS, script, "--help");
+}
+
 /** Puts what came out into `results/` and README.md. */
 async function keep(results: Results): Promise<void> {
   const name = results.date.slice(0, 10);
@@ -188,8 +194,8 @@ function say(line: string): void {
 }
 
 async function deno(...args: string[]): Promise<void> {
-  const { success } = await new Deno.Command(Deno.execPath(), { args, cwd: ROOT }).spawn().status;
-  if (!success) throw new Error(`Failed: deno ${args.join(" ")}`);
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), { args, cwd: ROOT }).output();
+  if (!success) throw new Error(`Failed: deno ${args.join(" ")}\n${new TextDecoder().decode(stderr)}`);
 }
 
 async function machine(): Promise<Results["machine"]> {

@@ -1,4 +1,4 @@
-import { PERMISSIONS, SCRIPT } from "../build.ts";
+import { PERMISSIONS, RUNTIME_FLAGS, SCRIPT } from "../build.ts";
 import { makeTestCertificates } from "../lib/kube/test_certificates.ts";
 import { freePorts } from "../tests/cluster/free_ports.ts";
 import { isReady } from "../tests/cluster/is_ready.ts";
@@ -32,9 +32,9 @@ export interface Contender {
 /**
  * The operator, as the script in `dist/` with its exact permissions; its flags are the defaults but for addresses and files.
  *
- * @param runtimeFlags more flags of Deno, for experiments.
+ * @param runtimeFlags those of Deno; others than the operator's own are for experiments.
  */
-export function operatorContender(script = SCRIPT, runtimeFlags: readonly string[] = []): Contender {
+export function operatorContender(script = SCRIPT, runtimeFlags = RUNTIME_FLAGS): Contender {
   const args = ["run", "--no-config", "--no-lock", ...runtimeFlags, ...PERMISSIONS, script];
   return { name: "operator", start: (...where) => start("operator", Deno.execPath(), args, ...where) };
 }

@@ -1,4 +1,4 @@
-import { PERMISSIONS, SCRIPT } from "../build.ts";
+import { OPERATOR_FLAGS, SCRIPT } from "../build.ts";
 import { freePorts } from "../tests/cluster/free_ports.ts";
 import { ServerProcess } from "../tests/cluster/server_process.ts";
 
@@ -33,9 +33,7 @@ export async function startOperator(
     program: Deno.execPath(),
     args: [
       "run",
-      "--no-config",
-      "--no-lock",
-      ...PERMISSIONS,
+      ...OPERATOR_FLAGS,
       SCRIPT,
       `--kubeconfig=${kubeconfig}`,
       `--readiness-probe-port=${probePort}`,

@@ -29,8 +29,8 @@ import {
 } from "./status.ts";
 import { bundlesOfTarget, changesBundle, concernsSource } from "./triggers.ts";
 
-/** How many targets are written at once: the API server gains nothing from more (measured). */
-const TARGET_CONCURRENCY = 8;
+/** How many targets are written at once: more only makes each of them, and a new namespace among them, wait longer (measured). */
+const TARGET_CONCURRENCY = 5;
 
 /** Attempts of one write that fail for a passing reason before the Bundle's status says so; it says so at once if one takes long. */
 const QUIET_ATTEMPTS = 3;

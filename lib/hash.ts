@@ -1,4 +1,4 @@
-import { sha256 } from "@noble/hashes/sha2.js";
+import { sha256 } from "./sha256.ts";
 import type { AdditionalFormats, TargetMetadata } from "./api/bundle.ts";
 import { jksPassword, pkcs12Password } from "./api/defaults.ts";
 
@@ -13,10 +13,8 @@ export function targetHash(
   formats: AdditionalFormats | undefined,
   metadata: TargetMetadata | undefined,
 ): string {
-  const hash = sha256.create();
-  const encoder = new TextEncoder();
-  const add = (text: string) => void hash.update(encoder.encode(text));
-  add(pem);
+  const parts = [pem];
+  const add = (text: string) => void parts.push(text);
   if (formats?.jks !== undefined) add(jksPassword(formats.jks));
   if (formats?.pkcs12 !== undefined) {
     add(pkcs12Password(formats.pkcs12));
@@ -25,7 +23,7 @@ export function targetHash(
   for (const map of [metadata?.annotations, metadata?.labels]) {
     for (const [key, value] of sortedEntries(map ?? {})) add(key + value);
   }
-  return hash.digest().toHex();
+  return sha256(parts.join(""));
 }
 
 /** Entries in the order of Go's string comparison, which is that of the UTF-8 bytes. Keys here are ASCII. */

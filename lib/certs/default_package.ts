@@ -1,4 +1,4 @@
-import { sha256 } from "@noble/hashes/sha2.js";
+import { sha256 } from "../sha256.ts";
 import type { Certificate } from "./certificate.ts";
 import { readPem } from "./pem.ts";
 
@@ -59,7 +59,7 @@ export function parseDefaultPackage(json: string): DefaultPackage {
   return {
     name,
     version,
-    id: `${name}-${version}-${sha256(bundle).subarray(0, 8).toHex()}`,
+    id: `${name}-${version}-${sha256(bundle).slice(0, 16)}`,
     certificates: result.certificates,
     warnings,
   };

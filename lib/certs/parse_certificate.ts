@@ -1,4 +1,4 @@
-import { sha256 } from "@noble/hashes/sha2.js";
+import { sha256 } from "../sha256.ts";
 import type { Certificate } from "./certificate.ts";
 import { CertificateError, required } from "./certificate_error.ts";
 import { readTime } from "./certificate_time.ts";
@@ -20,7 +20,7 @@ export function parseCertificate(der: Uint8Array<ArrayBuffer>): Certificate {
   const facts = readToBeSigned(certificate);
   required(certificate.readBitString(), "x509: malformed signature");
   if (!input.empty) throw new CertificateError("x509: trailing data");
-  return { der: der.slice(), sha256: sha256(der).toHex(), ...facts };
+  return { der: der.slice(), sha256: sha256(der), ...facts };
 }
 
 /** Reads the TBSCertificate and the outer signature algorithm, which must equal the inner one. */

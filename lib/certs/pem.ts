@@ -1,4 +1,4 @@
-import { sha256 } from "@noble/hashes/sha2.js";
+import { sha256 } from "../sha256.ts";
 import type { Certificate } from "./certificate.ts";
 import { CertificateError } from "./certificate_error.ts";
 import { parseCertificate } from "./parse_certificate.ts";
@@ -52,7 +52,7 @@ export function readPem(value: Uint8Array<ArrayBuffer>): PemResult {
       certificates.push(parseCertificate(block.content));
     } catch (error) {
       if (!(error instanceof CertificateError)) throw error;
-      const fingerprint = sha256(block.content).toHex();
+      const fingerprint = sha256(block.content);
       if (fingerprint !== EC_ACC) {
         return refusal(`; invalid PEM certificate: ${shortened(error.message, 1024)}`);
       }

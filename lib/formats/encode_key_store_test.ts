@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { sha256 } from "@noble/hashes/sha2.js";
+import { sha256 } from "../sha256.ts";
 import type { Certificate } from "../certs/certificate.ts";
 import { readPem } from "../certs/pem.ts";
 import { poolOf } from "../certs/pool.ts";
@@ -34,7 +34,7 @@ const stores: [string, KeyStoreOptions, string][] = [
 
 for (const [name, options, hash] of stores) {
   Deno.test(`the same input gives the same bytes, in later versions too: ${name}`, () => {
-    assert.equal(sha256(encodeKeyStore(certificates, options)).toHex(), hash);
+    assert.equal(sha256(encodeKeyStore(certificates, options)), hash);
   });
 }
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { PERMISSIONS, SCRIPT } from "../../build.ts";
+import { OPERATOR_FLAGS, SCRIPT } from "../../build.ts";
 import type { BundleSpec, TargetKind } from "../../lib/api/bundle.ts";
 import type { ConfigMap } from "../../lib/kube/objects.ts";
 import { canonicalPem as pemText, ROOT_1, ROOT_2 } from "../builders.ts";
@@ -88,7 +88,7 @@ class ChartCluster implements AsyncDisposable {
   /** Runs the operator as the pod would, with its arguments and ServiceAccount; only its ports and files are others. */
   async operator(...flags: string[]): Promise<OperatorProcess> {
     const own = /^--(metrics-port|readiness-probe-port|default-package-location|webhook-host|webhook-port)=/;
-    const operator = OperatorProcess.start(PERMISSIONS, SCRIPT, [
+    const operator = OperatorProcess.start(OPERATOR_FLAGS, SCRIPT, [
       ...(await this.args()).filter((arg) => !own.test(arg)),
       `--kubeconfig=${await this.#kubeconfig()}`,
       ...flags,

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { PERMISSIONS, SCRIPT } from "../../build.ts";
+import { OPERATOR_FLAGS, SCRIPT } from "../../build.ts";
 import { pemText, ROOT_1 } from "../builders.ts";
 import { heapStrings } from "./heap_strings.ts";
 import { freePort, OperatorProcess } from "./operator_process.ts";
@@ -26,12 +26,16 @@ Deno.test("A private key in the trust namespace does not stay in memory", async 
   await cluster.putConfigMap(TRUST_NAMESPACE, "keys", { "tls.key": planted("CONFIGMAP") });
 
   const inspector = freePort();
-  await using operator = OperatorProcess.start([...PERMISSIONS, `--inspect=127.0.0.1:${inspector}`], SCRIPT, [
-    `--kubeconfig=${cluster.operatorKubeconfig}`,
-    `--trust-namespace=${TRUST_NAMESPACE}`,
-    "--webhook-enabled=false",
-    "--log-level=5",
-  ]);
+  await using operator = OperatorProcess.start(
+    [...OPERATOR_FLAGS, `--inspect=127.0.0.1:${inspector}`],
+    SCRIPT,
+    [
+      `--kubeconfig=${cluster.operatorKubeconfig}`,
+      `--trust-namespace=${TRUST_NAMESPACE}`,
+      "--webhook-enabled=false",
+      "--log-level=5",
+    ],
+  );
   await operator.ready();
   const target = { configMap: { key: "ca.pem" } };
   await cluster.putBundle("ca", { sources: [{ secret: { name: "ca", key: "ca.crt" } }], target });

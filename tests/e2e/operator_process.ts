@@ -21,15 +21,13 @@ export class OperatorProcess implements AsyncDisposable {
     });
   }
 
-  /** Starts `script` with exactly `permissions`, and free ports. */
-  static start(permissions: readonly string[], script: string, flags: readonly string[]): OperatorProcess {
+  /** Starts `script` with exactly `flagsOfDeno`, and free ports. */
+  static start(flagsOfDeno: readonly string[], script: string, flags: readonly string[]): OperatorProcess {
     const [probePort, metricsPort] = [freePort(), freePort()];
     const process = new Deno.Command(Deno.execPath(), {
       args: [
         "run",
-        "--no-config",
-        "--no-lock",
-        ...permissions,
+        ...flagsOfDeno,
         script,
         `--readiness-probe-port=${probePort}`,
         `--metrics-port=${metricsPort}`,

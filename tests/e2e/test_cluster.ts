@@ -1,4 +1,4 @@
-import { PERMISSIONS, SCRIPT } from "../../build.ts";
+import { OPERATOR_FLAGS, SCRIPT } from "../../build.ts";
 import type { Bundle, BundleSpec, TargetKind } from "../../lib/api/bundle.ts";
 import type { Condition, ConfigMap, KubeObject } from "../../lib/kube/objects.ts";
 import { AuditLog } from "../cluster/audit.ts";
@@ -65,7 +65,7 @@ export class TestCluster implements AsyncDisposable {
       wait?: boolean;
     },
   ): Promise<OperatorProcess> {
-    const operator = OperatorProcess.start(PERMISSIONS, SCRIPT, [
+    const operator = OperatorProcess.start(OPERATOR_FLAGS, SCRIPT, [
       `--kubeconfig=${kubeconfig}`,
       `--trust-namespace=${TRUST_NAMESPACE}`,
       "--webhook-enabled=false",

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { PERMISSIONS, SCRIPT } from "../../build.ts";
+import { OPERATOR_FLAGS, SCRIPT } from "../../build.ts";
 import { caCertificatesVersion, packageOfThisMachine } from "../../default-ca-package/machine_package.ts";
 import { encodePackage } from "../../default-ca-package/package_file.ts";
 import { VERSION } from "../../lib/version.ts";
@@ -137,7 +137,7 @@ Deno.test("the images", async (t) => {
 
   // What `deno compile` makes here starts as Deno, for lack of its runtime file: with the script and the same permissions it is
   // the operator.
-  const script = ["/trust-manager", "run", "--no-config", "--no-lock", ...PERMISSIONS, "/trust-manager.js"];
+  const script = ["/trust-manager", "run", ...OPERATOR_FLAGS, "/trust-manager.js"];
   const operator = (flags: readonly string[], ...args: string[]) => [
     ...[
       ...flags,

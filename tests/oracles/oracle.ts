@@ -1,4 +1,4 @@
-import { sha256 } from "@noble/hashes/sha2.js";
+import { createHash } from "node:crypto";
 import type { LabelSelectorSpec } from "../../lib/api/bundle.ts";
 
 /** A question to Go. Bytes are sent as base64. */
@@ -68,12 +68,12 @@ function base64(_key: string, value: unknown): unknown {
 /** Builds the Go program of this folder unless that was done before for the same sources. Returns its path. */
 async function buildOracle(): Promise<string> {
   const folder = new URL(".", import.meta.url);
-  const hash = sha256.create();
+  const hash = createHash("sha256");
   for (const name of ["go.mod", "go.sum", "main.go", "keystore.go"]) {
     hash.update(await Deno.readFile(new URL(name, folder)));
   }
   const cache = `${Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME")}/.cache`}/trust-manager-deno`;
-  const program = `${cache}/oracles-${hash.digest().toHex().slice(0, 16)}`;
+  const program = `${cache}/oracles-${hash.digest("hex").slice(0, 16)}`;
   if (await Deno.stat(program).then(() => true, () => false)) return program;
   await Deno.mkdir(cache, { recursive: true });
   const unfinished = `${program}.${crypto.randomUUID()}`; // another test may be building too
