@@ -39,7 +39,7 @@ export interface Measurement {
   readonly peakMib: number;
   /** Requests by verb and resource, such as `patch configmaps`, as the API server's audit log has them. */
   readonly requests: Readonly<Record<string, number>>;
-  /** Megabytes in the bodies of patches of ConfigMaps, and in the answers to them, as the API server's metrics have them. */
+  /** Megabytes that the contender has sent and received over the connections that it keeps open, watches and TLS included. */
   readonly sentMb: number;
   readonly receivedMb: number;
 }

@@ -2,6 +2,9 @@ import type { AuditMark } from "../tests/cluster/audit.ts";
 import { type BenchCluster, CONTENDER_USER } from "./bench_cluster.ts";
 import type { Measurement } from "./measurement.ts";
 import { usageOf } from "./process_usage.ts";
+import { type SocketBytes, socketBytesOf } from "./socket_bytes.ts";
+
+const NO_BYTES: SocketBytes = { sent: 0, received: 0 };
 
 /** How long after the last write what belongs to it, such as the status, is still counted, in milliseconds. */
 const SETTLE_MS = 1_000;
@@ -9,22 +12,16 @@ const SETTLE_MS = 1_000;
 /** What a {@linkcode Meter} has counted. */
 export type Reading = Omit<Measurement, "scenario" | "contender" | "content" | "namespaces" | "targets">;
 
-/** Bytes of requests and answers so far. */
-interface Bytes {
-  readonly sent: number;
-  readonly received: number;
-}
-
 /** Counts what a contender and the API server spend from one moment on. */
 export class Meter {
   readonly #cluster: BenchCluster;
   readonly #mark: AuditMark;
-  readonly #bytes: Bytes;
+  readonly #bytes: SocketBytes;
   readonly #cpuBefore: number;
   readonly #apiServerCpuBefore: number;
   readonly #start: number;
 
-  private constructor(cluster: BenchCluster, pid: number | undefined, mark: AuditMark, bytes: Bytes) {
+  private constructor(cluster: BenchCluster, pid: number | undefined, mark: AuditMark, bytes: SocketBytes) {
     this.#cluster = cluster;
     this.#mark = mark;
     this.#bytes = bytes;
@@ -39,7 +36,8 @@ export class Meter {
    * @param pid of the contender; undefined if it has yet to be started.
    */
   static async start(cluster: BenchCluster, pid?: number): Promise<Meter> {
-    return new Meter(cluster, pid, await cluster.audit.mark(), await bytesOf(cluster));
+    const bytes = pid === undefined ? NO_BYTES : await socketBytesOf(pid);
+    return new Meter(cluster, pid, await cluster.audit.mark(), bytes);
   }
 
   /** Seconds since the start. */
@@ -58,7 +56,7 @@ export class Meter {
     const { cpuSeconds, rssMib, peakMib } = usageOf(pid);
     const apiServerCpuSeconds = usageOf(this.#cluster.apiServerPid).cpuSeconds;
     const requests = await requestsSince(this.#cluster, this.#mark);
-    const bytes = await bytesOf(this.#cluster);
+    const bytes = await socketBytesOf(pid);
     return {
       seconds,
       ...(latenciesMs === undefined ? {} : { latenciesMs }),
@@ -84,22 +82,4 @@ export async function requestsSince(
     counts[what] = (counts[what] ?? 0) + 1;
   }
   return counts;
-}
-
-/** Reads the API server's metrics, which takes it a tenth of a second: never while something is measured. */
-async function bytesOf(cluster: BenchCluster): Promise<Bytes> {
-  const text = await cluster.admin.text("/metrics");
-  const sum = (metric: string, ...labels: string[]) => {
-    let bytes = 0;
-    for (const line of text.split("\n")) {
-      if (!line.startsWith(`${metric}_sum{`) || !labels.every((label) => line.includes(label))) continue;
-      bytes += Number(line.slice(line.lastIndexOf(" ") + 1));
-    }
-    return bytes;
-  };
-  const resource = 'resource="configmaps"';
-  return {
-    sent: sum("apiserver_request_body_size_bytes", resource, 'verb="patch"'),
-    received: sum("apiserver_response_sizes", resource, 'verb="APPLY"'),
-  };
 }

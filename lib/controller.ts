@@ -11,7 +11,7 @@ import type { KeyStoreEncoder } from "./key_stores.ts";
 import type { Logger } from "./log.ts";
 import type { BundleFigures, Metrics } from "./metrics.ts";
 import { OwnWrites } from "./own_writes.ts";
-import { KeyedQueue } from "./queue.ts";
+import { KeyedQueue, type QueueOptions } from "./queue.ts";
 import { RepairLimiter } from "./repair_limiter.ts";
 import type { BundleRecord } from "./records/bundle_record.ts";
 import type { NamespaceRecord } from "./records/namespace_record.ts";
@@ -29,8 +29,16 @@ import {
 } from "./status.ts";
 import { bundlesOfTarget, changesBundle, concernsSource } from "./triggers.ts";
 
-/** How many targets are written at once: more only makes each of them, and a new namespace among them, wait longer (measured). */
-const TARGET_CONCURRENCY = 5;
+/** How many targets are written at once: the API server is no quicker with more (measured: bench/README.md). */
+const TARGET_CONCURRENCY = 10;
+/** How many at once beside one that is urgent: all wait for the same API server, and a new namespace shall not wait long. */
+const TARGET_CONCURRENCY_BESIDE_URGENT = 4;
+
+/**
+ * Between two passes over a Bundle that write targets there are at least so many milliseconds, so that 20 changes of a source in a
+ * second come to three passes of writes, and not to one each.
+ */
+const PASS_INTERVAL_MS = 700;
 
 /** Attempts of one write that fail for a passing reason before the Bundle's status says so; it says so at once if one takes long. */
 const QUIET_ATTEMPTS = 3;
@@ -80,6 +88,8 @@ interface BundleState {
   readonly paused: Map<string, TargetContent | undefined>;
   /** The status last written, over which resourceVersion (the watch takes a while to show it), and when by the monotonic clock. */
   written: { readonly status: WrittenStatus; readonly over: string; readonly at: number } | undefined;
+  /** When the last pass that had targets written began, by the monotonic clock. */
+  markedAt: number | undefined;
   /** How many targets are wanted; undefined if it is to be counted anew. */
   wanted: number | undefined;
   /** When all targets were last found right, in milliseconds since the Unix epoch. */
@@ -121,17 +131,18 @@ export class Controller {
     const { clock, random, metrics, log } = options;
     const queue = (
       name: string,
-      concurrency: number,
       run: (key: string, signal: AbortSignal) => Promise<number | void>,
-      backoff: { baseBackoffMs: number; maxBackoffMs: number },
+      limits: Pick<
+        QueueOptions,
+        "concurrency" | "concurrencyBesideUrgent" | "baseBackoffMs" | "maxBackoffMs"
+      >,
     ) =>
       new KeyedQueue({
-        ...backoff,
+        ...limits,
         clock,
         random,
-        concurrency,
         slowAfterMs: 1_000,
-        maxInFlight: concurrency * 8,
+        maxInFlight: limits.concurrency * 8,
         observer: metrics.queue(name),
         minimumPauseMs: (error) => error instanceof WriteError ? error.retryAfterMs : 0,
         onError: (key, error, retryInMs, repeated) => {
@@ -153,15 +164,19 @@ export class Controller {
           }
         },
       });
-    this.#bundles = queue("bundles", 1, (key, signal) => this.#passBundle(key, signal), {
+    this.#bundles = queue("bundles", (key, signal) => this.#passBundle(key, signal), {
+      concurrency: 1,
       baseBackoffMs: 1_000,
       maxBackoffMs: 900_000,
     });
-    this.#targets = queue("targets", TARGET_CONCURRENCY, (key, signal) => this.#passTarget(key, signal), {
+    this.#targets = queue("targets", (key, signal) => this.#passTarget(key, signal), {
+      concurrency: TARGET_CONCURRENCY,
+      concurrencyBesideUrgent: TARGET_CONCURRENCY_BESIDE_URGENT,
       baseBackoffMs: 500,
       maxBackoffMs: 300_000,
     });
-    this.#statuses = queue("statuses", 4, (key, signal) => this.#passStatus(key, signal), {
+    this.#statuses = queue("statuses", (key, signal) => this.#passStatus(key, signal), {
+      concurrency: 4,
       baseBackoffMs: 500,
       maxBackoffMs: 300_000,
     });
@@ -286,6 +301,9 @@ export class Controller {
     await delay(clock, 0, signal);
     const bundle = view.bundles.get(name);
     if (bundle === undefined || bundle.deleting) return;
+    const markedAt = this.#states.get(name)?.markedAt;
+    const pauseMs = markedAt === undefined ? 0 : markedAt + PASS_INTERVAL_MS - clock.monotonic();
+    if (pauseMs > 0) return pauseMs;
     const encodeKeyStore = bundle.target.additionalFormats === undefined
       ? undefined
       : await this.#options.loadKeyStoreEncoder();
@@ -313,6 +331,7 @@ export class Controller {
       failures: new Map(),
       paused: new Map(),
       written: undefined,
+      markedAt: undefined,
       wanted: undefined,
       lastSuccess: undefined,
     };
@@ -325,6 +344,7 @@ export class Controller {
     }
     this.#states.set(name, state);
     this.#mark(state);
+    if (state.pending.size > 0) state.markedAt = clock.monotonic();
     log.info("Resolved Bundle", { bundle: name, ok: resolution.ok, pendingTargets: state.pending.size }, 2);
     this.#afterOutcome(state);
     if (!resolution.ok && resolution.problem.retry) throw new Error(resolution.problem.message);

@@ -325,6 +325,24 @@ Deno.test("many changes at once cost two passes at most", async () => {
   assert.deepEqual(writes, [patch("app")]);
 });
 
+Deno.test("20 changes in a second cost three passes at most, and the first does not wait", async () => {
+  await using world = example();
+  await world.start();
+  await world.clock.advance(MINUTE);
+  const held = () => world.targets()[0]?.data?.["ca.crt"];
+  const writes = await world.writesOf(async () => {
+    for (let i = 0; i < 20; i++) {
+      world.putBundle("example", spec("ca.crt", i % 2 === 0 ? ROOT_2 : ROOT_1));
+      await world.clock.advance(50);
+      if (i === 0) assert.equal(held(), canonicalPem(ROOT_2));
+    }
+    await world.clock.advance(1_000);
+  });
+  assert.equal(held(), canonicalPem(ROOT_1));
+  const ofTargets = writes.filter((write) => write !== STATUS).length;
+  assert.ok(ofTargets >= 2 && ofTargets <= 3, `${ofTargets} writes of one target`);
+});
+
 Deno.test("Secret targets are written once they are allowed, and left alone when they are not any more", async () => {
   await using world = example();
   world.putBundle("example", { ...spec(), target: { secret: { key: "ca.crt" } } });

@@ -20,6 +20,8 @@ export interface QueueOptions {
   readonly onError: (key: string, error: unknown, retryInMs: number, repeated: boolean) => void;
   /** How many keys are worked on at once. */
   readonly concurrency: number;
+  /** While urgent keys are worked on, bulk ones are only begun below this many at once, so that the urgent are quick; default: `concurrency`. */
+  readonly concurrencyBesideUrgent?: number;
   /** Work that takes longer than this many milliseconds stops counting against `concurrency`, so that hanging keys hold nobody up. */
   readonly slowAfterMs: number;
   /** How many keys may be worked on at once, slow ones included. */
@@ -61,6 +63,8 @@ export class KeyedQueue {
   readonly #abort = new AbortController();
   #running = 0;
   #slow = 0;
+  /** Urgent keys that are worked on, without slow ones. */
+  #urgentRunning = 0;
   #stopping = false;
   #idle: (() => void)[] = [];
 
@@ -187,18 +191,20 @@ export class KeyedQueue {
   }
 
   #pump(): void {
-    const { concurrency, maxInFlight } = this.#options;
-    while (this.#running - this.#slow < concurrency && this.#running < maxInFlight) {
-      const [key] = this.#urgent.size > 0 ? this.#urgent : this.#bulk;
-      if (key === undefined || this.#stopping) return;
+    const { concurrency, concurrencyBesideUrgent = concurrency, maxInFlight } = this.#options;
+    while (this.#running < maxInFlight) {
+      const isUrgent = this.#urgent.size > 0;
+      const limit = isUrgent || this.#urgentRunning === 0 ? concurrency : concurrencyBesideUrgent;
+      const [key] = isUrgent ? this.#urgent : this.#bulk;
+      if (key === undefined || this.#stopping || this.#running - this.#slow >= limit) return;
       this.#urgent.delete(key);
       this.#bulk.delete(key);
       this.#report();
-      this.#start(key);
+      this.#start(key, isUrgent);
     }
   }
 
-  #start(key: string): void {
+  #start(key: string, isUrgent: boolean): void {
     const { clock, observer, slowAfterMs } = this.#options;
     const started = clock.monotonic();
     observer?.started((started - (this.#entries.get(key)?.since ?? started)) / 1000);
@@ -212,15 +218,18 @@ export class KeyedQueue {
       cancelTimer: clock.setTimer(slowAfterMs, () => {
         slow = true;
         this.#slow++;
+        if (isUrgent) this.#urgentRunning--;
         this.#pump();
       }),
     };
     this.#entries.set(key, entry);
     this.#running++;
+    if (isUrgent) this.#urgentRunning++;
     const end = (outcome: { pauseMs: number | undefined } | { error: unknown }) => {
       entry.cancelTimer?.();
       this.#running--;
       if (slow) this.#slow--;
+      else if (isUrgent) this.#urgentRunning--;
       observer?.finished((clock.monotonic() - started) / 1000);
       this.#entries.delete(key);
       if (this.#stopping) {

@@ -112,6 +112,29 @@ Deno.test("as many keys run at once as allowed", async () => {
   assert.deepEqual(running(), ["a", "c"]);
 });
 
+Deno.test("beside urgent work, less of the bulk runs", async () => {
+  const { clock, queue, begun, succeed } = setUp({
+    concurrency: 3,
+    concurrencyBesideUrgent: 2,
+    maxInFlight: 9,
+  });
+  for (const key of ["a", "b", "c", "d", "e", "f"]) queue.add(key);
+  queue.add("u", "urgent");
+  assert.deepEqual(begun(), ["a", "b", "c"]);
+  await succeed("a");
+  assert.deepEqual(begun(), ["u"]);
+  await succeed("b");
+  assert.deepEqual(begun(), []);
+  await succeed("c");
+  assert.deepEqual(begun(), ["d"]);
+  // Urgent work that hangs holds nothing up.
+  await clock.advance(1_000);
+  assert.deepEqual(begun(), ["e", "f"]);
+  queue.add("v", "urgent");
+  queue.add("w", "urgent");
+  assert.deepEqual(begun(), ["v"]);
+});
+
 Deno.test("slow work leaves its place to others, up to a limit", async () => {
   const { clock, queue, running, succeed } = setUp({ concurrency: 1, maxInFlight: 3 });
   ["a", "b", "c", "d", "e"].forEach((key) => queue.add(key));
