@@ -27,6 +27,8 @@ LABEL org.opencontainers.image.title="trust-manager" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
 COPY --from=build /src/dist/trust-manager /trust-manager
+# See OPERATOR_ENVIRONMENT in build.ts.
+ENV MALLOC_MMAP_THRESHOLD_=65536
 # Any other user will do as well, as OpenShift has it.
 USER 65532:65532
 # Probes, webhook, metrics.

@@ -1,4 +1,4 @@
-import { PERMISSIONS, RUNTIME_FLAGS, SCRIPT } from "../build.ts";
+import { OPERATOR_ENVIRONMENT, PERMISSIONS, RUNTIME_FLAGS, SCRIPT } from "../build.ts";
 import { makeTestCertificates } from "../lib/kube/test_certificates.ts";
 import { freePorts } from "../tests/cluster/free_ports.ts";
 import { isReady } from "../tests/cluster/is_ready.ts";
@@ -36,19 +36,26 @@ export interface Contender {
  */
 export function operatorContender(script = SCRIPT, runtimeFlags = RUNTIME_FLAGS): Contender {
   const args = ["run", "--no-config", "--no-lock", ...runtimeFlags, ...PERMISSIONS, script];
-  return { name: "operator", start: (...where) => start("operator", Deno.execPath(), args, ...where) };
+  return {
+    name: "operator",
+    start: (...where) => start("operator", Deno.execPath(), args, OPERATOR_ENVIRONMENT, ...where),
+  };
 }
 
 /** The Go peer, without leader election: outside of a cluster it refuses to start with it. Builds it if it is not there yet. */
 export async function peerContender(report: (line: string) => void): Promise<Contender> {
   const program = await buildPeer(report);
-  return { name: "peer", start: (...where) => start("peer", program, ["--leader-elect=false"], ...where) };
+  return {
+    name: "peer",
+    start: (...where) => start("peer", program, ["--leader-elect=false"], {}, ...where),
+  };
 }
 
 async function start(
   name: string,
   program: string,
   args: readonly string[],
+  env: Readonly<Record<string, string>>,
   kubeconfig: string,
   dir: string,
 ): Promise<RunningContender> {
@@ -62,6 +69,7 @@ async function start(
     name,
     program,
     logFile: `${home}/log`,
+    env,
     args: [
       ...args,
       `--kubeconfig=${kubeconfig}`,

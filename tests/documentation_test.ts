@@ -86,6 +86,15 @@ Deno.test("the task `start` runs with the permissions of build.ts", async () => 
   assert.equal(tasks.start.command, `deno run ${PERMISSIONS.join(" ")} main.ts`);
 });
 
+Deno.test("the image has the environment of build.ts", async () => {
+  const { OPERATOR_ENVIRONMENT } = await import("../build.ts");
+  const set = (await Deno.readTextFile(`${ROOT}/Dockerfile`)).matchAll(/^ENV (\w+)=(\S+)$/gm);
+  assert.deepEqual(
+    Object.fromEntries([...set].map(([, name, value]) => [name, value])),
+    OPERATOR_ENVIRONMENT,
+  );
+});
+
 /** Text of a file; empty for a folder, undefined for what is not there. */
 async function readDocument(path: string): Promise<string | undefined> {
   const info = await stat(path);

@@ -1,3 +1,5 @@
+import { OPERATOR_ENVIRONMENT } from "../../build.ts";
+
 /** The operator as a process of its own, as users run it. */
 export class OperatorProcess implements AsyncDisposable {
   readonly pid: number;
@@ -34,6 +36,7 @@ export class OperatorProcess implements AsyncDisposable {
         "--log-level=3",
         ...flags,
       ],
+      env: { ...OPERATOR_ENVIRONMENT },
       stdin: "null",
       stdout: "piped",
       stderr: "piped",

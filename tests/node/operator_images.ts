@@ -1,4 +1,4 @@
-import { OPERATOR_FLAGS, SCRIPT } from "../../build.ts";
+import { OPERATOR_ENVIRONMENT, OPERATOR_FLAGS, SCRIPT } from "../../build.ts";
 import { packageOfThisMachine } from "../../default-ca-package/machine_package.ts";
 import { encodePackage } from "../../default-ca-package/package_file.ts";
 import { findGo, goVersionOf } from "../cluster/go_toolchain.ts";
@@ -47,7 +47,7 @@ export async function makeOperatorImages(dir: string, report: (line: string) => 
       "/etc/passwd": { text: "nonroot:x:65532:65532::/:/none\n" },
     },
     entrypoint: ["/usr/bin/deno", "run", ...OPERATOR_FLAGS, "/trust-manager.js"],
-    env: { DENO_NO_UPDATE_CHECK: "1" },
+    env: { ...OPERATOR_ENVIRONMENT, DENO_NO_UPDATE_CHECK: "1" },
     user: "65532:65532",
   });
   await makeImage(archives[1], {
