@@ -38,7 +38,7 @@ const TARGET_CONCURRENCY_BESIDE_URGENT = 4;
  * Between two passes over a Bundle that write targets there are at least so many milliseconds, so that 20 changes of a source in a
  * second come to three passes of writes, and not to one each.
  */
-const PASS_INTERVAL_MS = 700;
+export const PASS_INTERVAL_MS = 700;
 
 /** Attempts of one write that fail for a passing reason before the Bundle's status says so; it says so at once if one takes long. */
 const QUIET_ATTEMPTS = 3;
