@@ -1,4 +1,4 @@
-import { OPERATOR_FLAGS, SCRIPT } from "../build.ts";
+import { OPERATOR_ENVIRONMENT, OPERATOR_FLAGS, SCRIPT } from "../build.ts";
 import { freePorts } from "../tests/cluster/free_ports.ts";
 import { ServerProcess } from "../tests/cluster/server_process.ts";
 
@@ -40,14 +40,13 @@ export async function startOperator(
       `--metrics-port=${metricsPort}`,
       ...flags,
     ],
+    env: OPERATOR_ENVIRONMENT,
     logFile,
     outlive: true,
   });
   const operator = { pid: process.pid, probePort: probePort ?? 0, metricsPort: metricsPort ?? 0, logFile };
-  await Deno.writeTextFile(
-    recordFile(directory),
-    JSON.stringify({ ...operator, kubeconfig }, null, 2) + "\n",
-  );
+  // At once: a signal that comes between must not leave an operator that nothing tells of.
+  Deno.writeTextFileSync(recordFile(directory), JSON.stringify({ ...operator, kubeconfig }, null, 2) + "\n");
   await process.waitUntil("it is ready", () => isReady(operator));
   return operator;
 }

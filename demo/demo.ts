@@ -1,12 +1,19 @@
 /**
- * Shows what the project does on a real API server: brings a cluster up, installs the operator, and plays the quick start.
+ * Shows what the project does on a real cluster: brings one up, installs the operator, and plays the quick start. On a node, Helm
+ * installs the chart; elsewhere the operator runs as a process of this machine.
  *
  * `deno task demo` leaves all of it running. With `--once` it stops all of it, and fails if any step did not hold; with
- * `--kubeconfig FILE` it uses a cluster of your own.
+ * `--kubeconfig FILE` it uses a cluster of your own, with `--bare` a control plane without nodes, which is there at once.
  */
 import { parseArgs } from "node:util";
 import { RestClient } from "../tests/cluster/rest_client.ts";
-import { clusterDown, clusterUp } from "../tests/cluster/running_cluster.ts";
+import {
+  clusterDown,
+  clusterUp,
+  OtherClusterError,
+  type RunningCluster,
+} from "../tests/cluster/running_cluster.ts";
+import { stopSignal } from "../tests/cluster/stop_signal.ts";
 import { writeKubeconfig } from "../tests/cluster/control_plane.ts";
 import { GoBuildError } from "../tests/cluster/go_programs.ts";
 import { GoToolchainError } from "../tests/cluster/go_toolchain.ts";
@@ -14,6 +21,8 @@ import { type BackgroundOperator, DIRECTORY, startOperator, stopOperator } from 
 import { packageOfThisMachine } from "../default-ca-package/machine_package.ts";
 import { clearQuickStart, playQuickStart } from "./quick_start.ts";
 import { Stage, StepError } from "./stage.ts";
+import { Helm } from "../tests/helm/helm.ts";
+import { makeOperatorImages } from "../tests/node/operator_images.ts";
 
 const DEPLOY = new URL("../deploy/", import.meta.url);
 
@@ -25,6 +34,8 @@ interface DemoOptions {
   /** Whether to stop all at the end. */
   readonly once: boolean;
   readonly kubeconfig?: string;
+  /** Whether to do without a node. */
+  readonly bare: boolean;
   /** For everything that the demo keeps. */
   readonly directory: string;
 }
@@ -32,61 +43,101 @@ interface DemoOptions {
 async function main(args: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: args.filter((arg) => arg !== "--"),
-    options: { once: { type: "boolean", default: false }, kubeconfig: { type: "string" } },
+    options: {
+      once: { type: "boolean", default: false },
+      bare: { type: "boolean", default: false },
+      kubeconfig: { type: "string" },
+    },
   });
-  const { once, kubeconfig } = values;
+  const { once, bare, kubeconfig } = values;
+  if (bare && kubeconfig !== undefined) {
+    console.error("--bare and --kubeconfig exclude each other: each says which cluster to use");
+    return 2;
+  }
   const options: DemoOptions = {
     once,
+    bare,
     // Of its own, so that a demo that was left running goes on.
     directory: once ? await Deno.makeTempDir({ prefix: "trust-manager-demo-" }) : DIRECTORY,
     ...(kubeconfig === undefined ? {} : { kubeconfig }),
   };
-  if (!once) return await play(options);
-
-  const stop = async () => {
-    await stopOperator(options.directory);
-    console.log(await clusterDown({ directory: options.directory }) ?? "");
-    await Deno.remove(options.directory, { recursive: true }).catch(() => {});
-  };
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    Deno.addSignalListener(signal, () => stop().finally(() => Deno.exit(130)));
-  }
+  const signal = stopSignal();
+  let cluster: RunningCluster | undefined;
   try {
-    return await play(options);
+    const title = new Stage({});
+    title.chapter("Building the operator, bringing a cluster up");
+    await build();
+    cluster = await bringUp(title, options, signal);
+    // What is under way goes on until this process ends, which is soon.
+    return await Promise.race([play(cluster, options, signal), rejectedBy(signal)]);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    if (cluster === undefined) console.log("\nGiven up: what was started has been ended");
+    else if (!once) console.log("\nWhat runs, runs on: deno task demo:down ends it");
+    return 130;
   } finally {
-    await stop();
+    if (once) await stop(options.directory);
   }
 }
 
-/** Plays everything, and returns the exit code. */
-async function play({ once, directory, kubeconfig: own }: DemoOptions): Promise<number> {
-  const title = new Stage({});
-  title.chapter("Building the operator, bringing a cluster up");
-  await build();
-  const { kubeconfig, kubectl, description } = await clusterUp({
+async function bringUp(
+  title: Stage,
+  { bare, directory, kubeconfig }: DemoOptions,
+  signal: AbortSignal,
+): Promise<RunningCluster> {
+  const report = (line: string) => title.say(line);
+  return await clusterUp({
     directory,
+    bare,
+    nodeImages: (dir) => makeOperatorImages(dir, report),
     manifests: [TRUST_NAMESPACE, ...await Promise.all(MANIFESTS.map(readManifest))],
-    report: (line) => title.say(line),
-    ...(own === undefined ? {} : { kubeconfig: own }),
+    signal,
+    report,
+    ...(kubeconfig === undefined ? {} : { kubeconfig }),
   });
-  title.say(`The cluster: ${description}`);
+}
 
+async function stop(directory: string): Promise<void> {
+  await stopOperator(directory);
+  console.log(await clusterDown({ directory }) ?? "");
+  await Deno.remove(directory, { recursive: true }).catch(() => {});
+}
+
+function rejectedBy(signal: AbortSignal): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  if (signal.aborted) reject(signal.reason);
+  return promise;
+}
+
+/** Plays everything on a cluster, and returns the exit code. */
+async function play(
+  { kubeconfig, kubectl, isNode, description }: RunningCluster,
+  { once, directory }: DemoOptions,
+  signal: AbortSignal,
+): Promise<number> {
+  new Stage({}).say(`The cluster: ${description}`);
   using admin = await RestClient.fromKubeconfig(kubeconfig, "trust-manager-demo");
+  const helm = isNode ? (await Helm.find()).program : undefined;
+  const programs = [kubectl, ...helm === undefined ? [] : [helm]];
   const stage = new Stage({
     KUBECONFIG: kubeconfig,
-    PATH: `${kubectl.replace(/\/[^/]+$/, "")}:${Deno.env.get("PATH") ?? ""}`,
+    PATH: [...programs.map((path) => path.replace(/\/[^/]+$/, "")), Deno.env.get("PATH") ?? ""].join(":"),
   });
   let operator: BackgroundOperator | undefined;
   try {
     await stopOperator(directory);
     await clearQuickStart(admin);
     const defaultPackage = await packageOfThisMachine();
-    operator = await install(stage, admin, directory, defaultPackage);
+    if (isNode) await installChart(stage, admin);
+    else operator = await install(stage, admin, directory, defaultPackage);
     await playQuickStart({ stage, admin, defaultPackage, directory });
+    if (isNode) await refuseNonsense(stage);
     if (once) await clearQuickStart(admin);
   } catch (error) {
-    if (!(error instanceof StepError)) throw error;
+    if (!(error instanceof StepError) || signal.aborted) throw error;
     console.error(`\n   [failed] ${error.message}`);
+    if (isNode) await stage.run(LOGS).catch(() => {});
     if (operator !== undefined) console.error(`\nThe operator's log ends:\n${await end(operator.logFile)}`);
     return 1;
   }
@@ -95,11 +146,59 @@ async function play({ once, directory, kubeconfig: own }: DemoOptions): Promise<
   return 0;
 }
 
+const LOGS = "kubectl logs --namespace cert-manager deployment/trust-manager --tail 15";
+
 const TRUST_NAMESPACE = JSON.stringify({
   apiVersion: "v1",
   kind: "Namespace",
   metadata: { name: "cert-manager" },
 });
+
+/** Installs the chart, without cert-manager, and waits until its pod runs. That of a former demo, of an older image, goes first. */
+async function installChart(stage: Stage, admin: RestClient): Promise<void> {
+  const deployment = "/apis/apps/v1/namespaces/cert-manager/deployments/trust-manager";
+  if (await admin.get(deployment) !== undefined) {
+    await stage.run("helm uninstall trust-manager --namespace cert-manager --wait");
+  }
+  stage.chapter(
+    "Installing the operator",
+    "The chart brings the CRD, exactly the rights that are needed, and a webhook that makes its own certificate.",
+  );
+  const start = performance.now();
+  await stage.run(
+    `helm upgrade --install trust-manager deploy/charts/trust-manager \\
+  --namespace cert-manager --create-namespace --wait --timeout 2m \\
+  --set app.webhook.tls.selfManaged.enabled=true --hide-notes`,
+  );
+  const pods = await stage.run("kubectl get pods --namespace cert-manager");
+  stage.check(
+    `the operator's pod runs, ${Math.round((performance.now() - start) / 1000)} s after the command`,
+    /^trust-manager-\S+\s+1\/1\s+Running/m.test(pods),
+  );
+}
+
+/** The webhook at work. Without a node, nothing leads from the API server to it. */
+async function refuseNonsense(stage: Stage): Promise<void> {
+  stage.chapter(
+    "A Bundle that makes no sense",
+    "The API server asks the webhook in the pod before it stores a Bundle. Whoever makes a mistake is told at once.",
+  );
+  const said = await stage.refused(
+    `kubectl apply -f - <<EOF
+apiVersion: trust.cert-manager.io/v1alpha1
+kind: Bundle
+metadata:
+  name: nonsense
+spec:
+  sources:
+  - useDefaultCAs: false
+  target:
+    configMap:
+      key: trust-bundle.pem
+EOF`,
+  );
+  stage.check("it was refused, with the reason", /denied the request: spec\.sources/.test(said));
+}
 
 /** Applies what `deploy/` has, and starts the operator as its ServiceAccount, which may do what it needs and no more. */
 async function install(
@@ -142,8 +241,13 @@ async function serviceAccountToken(admin: RestClient): Promise<string> {
   return status.token;
 }
 
-function goOn({ probePort, metricsPort, logFile }: BackgroundOperator, kubeconfig: string): string {
+function goOn(operator: BackgroundOperator | undefined, kubeconfig: string): string {
   const here = (path: string) => path.replace(`${Deno.cwd()}/`, "");
+  const look = operator === undefined ? ["kubectl get pods --namespace cert-manager", LOGS] : [
+    `curl http://127.0.0.1:${operator.probePort}/readyz`,
+    `curl http://127.0.0.1:${operator.metricsPort}/metrics`,
+    `tail -f ${here(operator.logFile)}`,
+  ];
   return `
 The cluster and the operator go on running. To go on yourself:
 
@@ -151,9 +255,7 @@ The cluster and the operator go on running. To go on yourself:
   kubectl get bundles
   kubectl describe bundle example-bundle
   kubectl get events
-  curl http://127.0.0.1:${probePort}/readyz
-  curl http://127.0.0.1:${metricsPort}/metrics
-  tail -f ${here(logFile)}
+  ${look.join("\n  ")}
 
 To stop both:
 
@@ -179,10 +281,12 @@ async function end(logFile: string): Promise<string> {
 
 if (import.meta.main) {
   try {
-    Deno.exitCode = await main(Deno.args);
+    Deno.exit(await main(Deno.args));
   } catch (error) {
-    if (!(error instanceof GoToolchainError || error instanceof GoBuildError)) throw error;
+    const isForUser = error instanceof GoToolchainError || error instanceof GoBuildError ||
+      error instanceof OtherClusterError;
+    if (!isForUser) throw error;
     console.error(`   ${error.message}`);
-    Deno.exitCode = 1;
+    Deno.exit(1);
   }
 }

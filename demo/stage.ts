@@ -47,6 +47,24 @@ export class Stage {
    * @throws {StepError} if it fails.
    */
   async run(script: string): Promise<string> {
+    const { success, out } = await this.#play(script);
+    if (!success) throw new StepError(`This command failed: ${script.split("\n", 1)}`);
+    return out;
+  }
+
+  /**
+   * The same, with a command that must fail.
+   *
+   * @returns what it said on standard error.
+   * @throws {StepError} if it does not fail.
+   */
+  async refused(script: string): Promise<string> {
+    const { success, said } = await this.#play(script);
+    if (success) throw new StepError(`This command did not fail: ${script.split("\n", 1)}`);
+    return said;
+  }
+
+  async #play(script: string): Promise<{ success: boolean; out: string; said: string }> {
     const [first = "", ...more] = script.split("\n");
     this.#print(`\n   $ ${first}`);
     for (const line of more) this.#print(`     ${line}`);
@@ -56,14 +74,13 @@ export class Stage {
       env: { ...this.#env },
       stdin: "null",
     }).output();
-    const [out, said] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+    const [out = "", said = ""] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
     const lines = `${out}${said}`.trimEnd().split("\n").filter((line, _, all) =>
       all.length > 1 || line !== ""
     );
     for (const line of lines.slice(0, SHOWN_LINES)) this.#print(`   ${line}`);
     if (lines.length > SHOWN_LINES) this.#print(`   … ${lines.length - SHOWN_LINES} more lines`);
-    if (!success) throw new StepError(`This command failed: ${first}`);
-    return out ?? "";
+    return { success, out, said };
   }
 
   /**

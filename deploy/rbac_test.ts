@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { parse, parseAllDocuments } from "yaml";
+import { parseCommandLine } from "../lib/options.ts";
 import { startControlPlane } from "../tests/cluster/control_plane.ts";
 import type { RestClient } from "../tests/cluster/rest_client.ts";
 
@@ -67,11 +68,17 @@ Deno.test("the operator may do what it must, and nothing else", async (t) => {
     const [role] = parseAllDocuments(text).map((document) => document.toJS());
     await admin.apply([{ ...role, ...parse(comment) }]);
 
-    assert.deepEqual(await allowed(admin, "/secrets", "default"), ["get", "list", "watch"]);
+    assert.deepEqual(await allowed(admin, "/secrets", "default"), []);
+    assert.deepEqual(await allowed(admin, "/secrets", "default", "another"), []);
     assert.deepEqual(
       await allowed(admin, "/secrets", "default", "my-bundle"),
-      ["create", "delete", "get", "list", "patch", "watch"],
+      ["create", "delete", "list", "patch", "watch"],
     );
+    // So that the operator looks at no others.
+    const flag = /--[a-z-]+=my-bundle,my-other-bundle/.exec(text)?.[0] ?? "";
+    const command = parseCommandLine(["--secret-targets-enabled", flag]);
+    assert.ok(command.run === "operator");
+    assert.deepEqual(command.options.secretTargetNames, ["my-bundle", "my-other-bundle"]);
   });
 });
 

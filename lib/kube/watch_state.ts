@@ -155,11 +155,16 @@ function onEnd(state: WatchState, end: WatchEnd, livedMs: number | undefined): W
     const counted = cost === "free" || longLived ? failures : 1;
     return { state: { ...state, ...change, failures: counted }, effect: "nothing", pause: NO_PAUSE };
   }
+  const pause = pauseAfter(failures + 1, end);
+  // To be asked to wait, once, is nothing to worry about: whoever watches a kind right after its definition was made is.
+  if (end.kind === "refused" && end.code === 429 && failures === 0) {
+    return { state: { ...state, ...change, failures: 1 }, effect: "nothing", pause };
+  }
   const problem = describe(end);
   return {
     state: { ...state, ...change, failures: failures + 1, problem },
     effect: "nothing",
-    pause: pauseAfter(failures + 1, end),
+    pause,
     ...(problem === state.problem ? {} : { report: { kind: "failing", problem } }),
   };
 }

@@ -168,7 +168,7 @@ Deno.test("ends of an initial stream", (t) =>
       pause: none,
       state: { canStream: false, failures: 0 },
     })),
-    ...[401, 403, 404, 410, 429, 500, 504].map((code): Row => ({
+    ...[401, 403, 404, 410, 500, 504].map((code): Row => ({
       name: `${code}: the same again`,
       from: listing,
       input: end(refused(code)),
@@ -231,7 +231,7 @@ Deno.test("ends of a paged list", (t) =>
       pause: first,
       report: `refused with status ${code}`,
     })),
-    ...[401, 403, 429, 500].map((code): Row => ({
+    ...[401, 403, 500].map((code): Row => ({
       name: `${code} between two pages: the same page again`,
       from: onPage2,
       input: end(refused(code)),
@@ -353,7 +353,7 @@ Deno.test("ends of a watch", (t) =>
       pause: first,
       report: "stream could not be understood",
     },
-    ...[401, 403, 429, 500, 503, 504].map((code): Row => ({
+    ...[401, 403, 500, 503, 504].map((code): Row => ({
       name: `${code}: from the same place`,
       from: watching,
       input: end(refused(code)),
@@ -375,9 +375,39 @@ Deno.test("ends of a watch", (t) =>
       input: end(refused(429)),
       phase: "watch 7",
       pause: first,
-      report: "refused with status 429",
     },
   ]));
+
+Deno.test("to be asked to wait counts as a failure, and is told if it happens again", (t) =>
+  check(
+    t,
+    Object.entries({ "stream": listing, "pages page-2": onPage2, "watch 7": watching }).flatMap((
+      [phase, from],
+    ): Row[] => [{
+      name: `${phase}: once`,
+      from,
+      input: end(refused(429)),
+      phase,
+      pause: first,
+      state: { failures: 1 },
+    }, {
+      name: `${phase}: twice`,
+      from: { ...from, failures: 1 },
+      input: end(refused(429)),
+      phase,
+      pause: { minMs: 1600, maxMs: 3200 },
+      state: { failures: 2 },
+      report: "refused with status 429",
+    }, {
+      name: `${phase}: the next failure is another`,
+      from: { ...from, failures: 1 },
+      input: end(refused(500)),
+      phase,
+      pause: { minMs: 1600, maxMs: 3200 },
+      state: { failures: 2 },
+      report: "refused with status 500",
+    }]),
+  ));
 
 Deno.test("pauses grow to the longest, honour Retry-After and start small after a long life", () => {
   const after = (failures: number, cause: WatchEnd, livedMs?: number) =>

@@ -30,10 +30,7 @@ export class GoBuildError extends Error {
  * @throws {GoToolchainError} if there is no Go to build with.
  */
 export async function buildGoPrograms(build: GoBuild): Promise<string> {
-  const goMod = await Deno.readTextFile(`${build.module}/go.mod`);
-  const goSum = await Deno.readTextFile(`${build.module}/go.sum`);
-  const key = await digest([goMod, goSum, Deno.build.target, build.ldflags]);
-  const directory = `${build.cache}/${key}`;
+  const { goMod, key, directory } = await placeOf(build);
   if ((await missing(directory, build.programs)).length === 0) return directory;
 
   await Deno.mkdir(directory, { recursive: true });
@@ -59,6 +56,18 @@ export async function buildGoPrograms(build: GoBuild): Promise<string> {
     await Deno.remove(workDirectory, { recursive: true });
   }
   return directory;
+}
+
+/** Whether {@linkcode buildGoPrograms} has nothing to build. */
+export async function areBuilt(build: GoBuild): Promise<boolean> {
+  return (await missing((await placeOf(build)).directory, build.programs)).length === 0;
+}
+
+async function placeOf(build: GoBuild): Promise<{ goMod: string; key: string; directory: string }> {
+  const goMod = await Deno.readTextFile(`${build.module}/go.mod`);
+  const goSum = await Deno.readTextFile(`${build.module}/go.sum`);
+  const key = await digest([goMod, goSum, Deno.build.target, build.ldflags]);
+  return { goMod, key, directory: `${build.cache}/${key}` };
 }
 
 /** `${XDG_CACHE_HOME:-~/.cache}/trust-manager-deno`. */

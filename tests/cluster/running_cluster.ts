@@ -1,3 +1,6 @@
+import { isNodeBuilt } from "../node/build_node.ts";
+import { endNode, loadImages, startNode } from "../node/node.ts";
+import { whyNoNode } from "../node/why_no_node.ts";
 import { findKubectl } from "./build_control_plane.ts";
 import { startControlPlane } from "./control_plane.ts";
 import { RestClient } from "./rest_client.ts";
@@ -8,6 +11,8 @@ export interface RunningCluster {
   readonly kubeconfig: string;
   /** `bin/kubectl` of the checkout. */
   readonly kubectl: string;
+  /** Whether it is a node of {@linkcode startNode}, with the images that were asked for. */
+  readonly isNode: boolean;
   /** What it is, for people: whose cluster, and where. */
   readonly description: string;
 }
@@ -16,25 +21,44 @@ export interface RunningCluster {
 export interface ClusterUpOptions {
   /** A kubeconfig file of a cluster of the user's own, to be used instead of a new one. */
   readonly kubeconfig?: string;
-  /** YAML that is applied before controllers start (see `ControlPlaneOptions`). */
+  /** Wants a control plane without nodes, whatever else could be had. */
+  readonly bare?: boolean;
+  /**
+   * Wants a node, where there is no kind, rather than a control plane without nodes. Makes archives of the images that its pods may
+   * use in a directory, and returns their paths. They are loaded into a node that is found, too.
+   */
+  readonly nodeImages?: (directory: string) => Promise<readonly string[]>;
+  /** Why no node can be had, for people; undefined if one can. Default {@linkcode whyNoNode}. */
+  readonly whyNoNode?: () => Promise<string | undefined>;
+  /** YAML that is applied before controllers start (see `ControlPlaneOptions`); not on a node, where a chart brings it. */
   readonly manifests?: readonly string[];
   /** Directory for what is kept. Default `bin` in the checkout. */
   readonly directory?: string;
+  /** Gives the start up: all that has been started is ended, and the reason thrown. Of no effect once the cluster runs. */
+  readonly signal?: AbortSignal;
   /** Is given lines of progress. By default they go to standard error. */
   readonly report?: (line: string) => void;
+}
+
+/** What runs is not what was asked for. The message says what to do. */
+export class OtherClusterError extends Error {
+  override readonly name = "OtherClusterError";
 }
 
 /** What `bin/cluster.json` holds. */
 type ClusterRecord =
   | { readonly type: "own"; readonly server: string }
   | { readonly type: "kind"; readonly name: string }
+  | { readonly type: "node"; readonly dir: string; readonly pids: readonly number[] }
   | { readonly type: "control-plane"; readonly dir: string; readonly pids: Readonly<Record<string, number>> };
 
 /**
  * Finds the cluster of this checkout or brings one up: the user's own if `kubeconfig` says so, else one of kind where Docker and kind
- * are there, else a control plane as {@linkcode startControlPlane} makes it.
+ * are there, else a node if `nodeImages` asks for one and it can be had, else a control plane as {@linkcode startControlPlane} makes
+ * it.
  *
- * @throws what {@linkcode startControlPlane} throws.
+ * @throws {OtherClusterError} if there is one with nodes, and `bare` asks for one without.
+ * @throws what {@linkcode startControlPlane} throws, and the reason of `signal`.
  */
 export async function clusterUp(options: ClusterUpOptions = {}): Promise<RunningCluster> {
   const report = options.report ?? ((line) => console.error(line));
@@ -45,21 +69,61 @@ export async function clusterUp(options: ClusterUpOptions = {}): Promise<Running
 
   const found = await readRecord(files.record);
   if (found !== undefined && options.kubeconfig === undefined && await works(files.kubeconfig)) {
-    for (const manifest of options.manifests ?? []) await applyTo(files.kubeconfig, manifest);
+    if (options.bare && found.type !== "control-plane") {
+      throw new OtherClusterError(
+        `There is ${
+          describe(found)
+        } already: leave out --bare to go on with it, or end it first with \`deno task cluster:down\``,
+      );
+    }
+    if (found.type !== "node") await applyAll(files, options);
+    else if (options.nodeImages !== undefined) {
+      await withImages(options.nodeImages, (images) => loadImages(found, images));
+    }
     return running(files, found);
   }
   if (found !== undefined) await takeDown(files, found);
 
-  const record = options.kubeconfig !== undefined
-    ? await useOwn(files, options.kubeconfig, report)
-    : await kindWorks()
-    ? await startKind(files, report)
-    : await startOwnControlPlane(files, options, report);
-  await Deno.writeTextFile(files.record, JSON.stringify(record, null, 2) + "\n");
-  if (record.type !== "control-plane") {
-    for (const manifest of options.manifests ?? []) await applyTo(files.kubeconfig, manifest);
+  const record = await bringUp(files, options, report).catch(async (error) => {
+    await Deno.remove(files.lock);
+    throw error;
+  });
+  try {
+    await Deno.writeTextFile(files.record, JSON.stringify(record, null, 2) + "\n");
+    if (record.type === "own" || record.type === "kind") await applyAll(files, options);
+    options.signal?.throwIfAborted();
+  } catch (error) {
+    await takeDown(files, record);
+    await Deno.remove(files.lock);
+    throw error;
   }
   return running(files, record);
+}
+
+/** Decides which one, says so, and starts it. */
+async function bringUp(
+  files: Files,
+  options: ClusterUpOptions,
+  report: (line: string) => void,
+): Promise<ClusterRecord> {
+  const { kubeconfig, bare = false, nodeImages, signal } = options;
+  if (kubeconfig !== undefined) return await useOwn(files, kubeconfig, report);
+  if (!bare && await kindWorks()) return await startKind(files, report);
+  if (!bare && nodeImages !== undefined) {
+    const why = await (options.whyNoNode ?? whyNoNode)();
+    if (why === undefined) {
+      try {
+        return await withImages(nodeImages, (images) => startOwnNode(files, images, report, signal));
+      } catch (error) {
+        signal?.throwIfAborted();
+        const lines = (error instanceof Error ? error.message : String(error)).trim().split("\n");
+        const said = [...new Set([lines[0], lines.at(-1)])].join(" … ");
+        report(`A control plane without nodes, as the node does not start: ${said}`);
+      }
+    } else report(`A control plane without nodes. For a real node: ${why}`);
+  }
+  signal?.throwIfAborted();
+  return await startOwnControlPlane(files, options, report);
 }
 
 /**
@@ -83,6 +147,8 @@ export async function clusterDown(
       return `Left the cluster at ${record.server} as it is`;
     case "kind":
       return `Deleted the kind cluster ${record.name}`;
+    case "node":
+      return "Stopped the node";
     case "control-plane":
       return "Stopped the control plane";
   }
@@ -110,12 +176,21 @@ function filesIn(directory = `${import.meta.dirname}/../../bin`): Files {
 }
 
 function running(files: Files, record: ClusterRecord): RunningCluster {
-  const description = record.type === "own"
-    ? `your own cluster at ${record.server}`
-    : record.type === "kind"
-    ? `the kind cluster ${record.name}`
-    : `a control plane without nodes (state and logs in ${record.dir})`;
-  return { kubeconfig: files.kubeconfig, kubectl: files.kubectl, description };
+  const isNode = record.type === "node";
+  return { kubeconfig: files.kubeconfig, kubectl: files.kubectl, isNode, description: describe(record) };
+}
+
+function describe(record: ClusterRecord): string {
+  switch (record.type) {
+    case "own":
+      return `your own cluster at ${record.server}`;
+    case "kind":
+      return `the kind cluster ${record.name}`;
+    case "node":
+      return `a real node that runs pods (state and logs in ${record.dir})`;
+    case "control-plane":
+      return `a control plane without nodes (state and logs in ${record.dir})`;
+  }
 }
 
 async function useOwn(
@@ -147,9 +222,48 @@ async function startKind(files: Files, report: (line: string) => void): Promise<
     "--wait",
     "2m",
   ];
-  if (await run("kind", args) === undefined) throw new Error(`Failed to run kind ${args.join(" ")}`);
+  if (await run("kind", args) === undefined) {
+    await run("kind", ["delete", "cluster", "--name", KIND_CLUSTER]); // what there is of it
+    throw new Error(`Failed to run kind ${args.join(" ")}`);
+  }
   await link(await findKubectl(report), files.kubectl);
   return { type: "kind", name: KIND_CLUSTER };
+}
+
+/** Has images made, uses them, and removes them. */
+async function withImages<T>(
+  make: NonNullable<ClusterUpOptions["nodeImages"]>,
+  use: (images: readonly string[]) => Promise<T>,
+): Promise<T> {
+  const dir = await Deno.makeTempDir({ prefix: "trust-manager-images-" });
+  try {
+    return await use(await make(dir));
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+async function startOwnNode(
+  files: Files,
+  images: readonly string[],
+  report: (line: string) => void,
+  signal: AbortSignal | undefined,
+): Promise<ClusterRecord> {
+  if (!await isNodeBuilt()) {
+    report(
+      "A real node: its programs are built first, once, which takes minutes (--bare does without a node)",
+    );
+  }
+  const node = await startNode({
+    images,
+    outlive: true,
+    report,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  node.admin[Symbol.dispose]();
+  await link(node.kubeconfig, files.kubeconfig);
+  await link(node.kubectl, files.kubectl);
+  return { type: "node", ...node.record };
 }
 
 async function startOwnControlPlane(
@@ -172,6 +286,7 @@ async function startOwnControlPlane(
 
 async function takeDown(files: Files, record: ClusterRecord): Promise<void> {
   if (record.type === "kind") await run("kind", ["delete", "cluster", "--name", record.name]);
+  if (record.type === "node") await endNode(record);
   if (record.type === "control-plane") {
     for (const pid of Object.values(record.pids)) await endOwn(pid, record.dir);
     await Deno.remove(record.dir, { recursive: true }).catch(ignoreNotFound);
@@ -215,9 +330,9 @@ async function works(kubeconfig: string): Promise<boolean> {
   }
 }
 
-async function applyTo(kubeconfig: string, manifest: string): Promise<void> {
-  using admin = await RestClient.fromKubeconfig(kubeconfig);
-  await admin.apply(manifest);
+async function applyAll(files: Files, { manifests = [] }: ClusterUpOptions): Promise<void> {
+  using admin = await RestClient.fromKubeconfig(files.kubeconfig);
+  for (const manifest of manifests) await admin.apply(manifest);
 }
 
 async function readRecord(path: string): Promise<ClusterRecord | undefined> {

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { startControlPlane } from "./control_plane.ts";
 import { RestClient } from "./rest_client.ts";
-import { clusterDown, clusterUp } from "./running_cluster.ts";
+import { clusterDown, clusterUp, OtherClusterError } from "./running_cluster.ts";
+
+/** Where kind is, it is preferred. */
+const CAN_HAVE_NODES = Deno.build.os === "linux" && Deno.uid() === 0;
 
 Deno.test("a cluster is brought up once, found again, and taken down with what belongs to it", async () => {
   const directory = await Deno.makeTempDir();
@@ -45,3 +48,116 @@ Deno.test("a cluster is brought up once, found again, and taken down with what b
     await Deno.remove(directory, { recursive: true });
   }
 });
+
+Deno.test({
+  name: "a node is brought up, found again, and taken down with what belongs to it",
+  ignore: !CAN_HAVE_NODES,
+  async fn() {
+    const directory = await Deno.makeTempDir();
+    const nodeImages = () => Promise.resolve([]);
+    // Built by whoever runs all tests.
+    const whyNoNode = () => Promise.resolve(undefined);
+    try {
+      const first = await clusterUp({ directory, nodeImages, whyNoNode, report: () => {} });
+      assert.equal(first.isNode, true);
+      using admin = await RestClient.fromKubeconfig(first.kubeconfig);
+      assert.ok(await admin.get("/api/v1/nodes/node"));
+      assert.deepEqual(await clusterUp({ directory, nodeImages, whyNoNode }), first);
+      assert.deepEqual(await clusterUp({ directory }), first, "another one was started");
+      await assert.rejects(clusterUp({ directory, bare: true }), OtherClusterError);
+
+      const { dir } = JSON.parse(await Deno.readTextFile(`${directory}/cluster.json`));
+      assert.ok((await processesOf(dir)).length > 5);
+      assert.equal(await clusterDown({ directory }), "Stopped the node");
+      await nothingIsLeft(dir, directory);
+    } finally {
+      await clusterDown({ directory });
+      await Deno.remove(directory, { recursive: true });
+    }
+  },
+});
+
+Deno.test({
+  name: "a node's start that is given up leaves nothing behind",
+  ignore: !CAN_HAVE_NODES,
+  async fn() {
+    const directory = await Deno.makeTempDir();
+    const controller = new AbortController();
+    const dir = Promise.withResolvers<string>();
+    try {
+      const up = clusterUp({
+        directory,
+        nodeImages: () => Promise.resolve([]),
+        whyNoNode: () => Promise.resolve(undefined),
+        signal: controller.signal,
+        report: (line) => dir.resolve(/\/\S+$/.exec(line)?.[0] ?? ""),
+      });
+      up.catch(() => {}); // looked at below
+      while ((await processesOf(await dir.promise)).length < 5) {
+        await Promise.race([up, new Promise((resolve) => setTimeout(resolve, 20))]);
+      }
+      controller.abort(new Error("Enough"));
+      await assert.rejects(up, /^Error: Enough$/);
+      await nothingIsLeft(await dir.promise, directory);
+    } finally {
+      await clusterDown({ directory });
+      await Deno.remove(directory, { recursive: true });
+    }
+  },
+});
+
+Deno.test("where a node cannot be had, one line says why before a control plane is started instead", async (t) => {
+  const cases = {
+    "it cannot be tried": {
+      whyNoNode: () => Promise.resolve("it takes a wish"),
+      nodeImages: () => Promise.reject(new Error("not asked for")),
+      line: "A control plane without nodes. For a real node: it takes a wish",
+    },
+    "it does not start": {
+      whyNoNode: () => Promise.resolve(undefined),
+      nodeImages: () => Promise.reject(new Error("No image.\nmore\nThe last word")),
+      line: "A control plane without nodes, as the node does not start: No image. … The last word",
+    },
+  };
+  for (const [name, { line, ...options }] of Object.entries(cases)) {
+    await t.step(name, async () => {
+      const directory = await Deno.makeTempDir();
+      const controller = new AbortController();
+      const lines: string[] = [];
+      const report = (line: string) => {
+        lines.push(line);
+        controller.abort(new Error("That is all"));
+      };
+      try {
+        const up = clusterUp({ directory, ...options, signal: controller.signal, report });
+        await assert.rejects(up, /^Error: That is all$/);
+        assert.deepEqual(lines, [line]);
+      } finally {
+        await Deno.remove(directory, { recursive: true });
+      }
+    });
+  }
+});
+
+/** The programs whose command line names a directory. */
+async function processesOf(dir: string): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { name } of Deno.readDir("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    const commandLine = await Deno.readTextFile(`/proc/${name}/cmdline`).catch(() => "");
+    if (commandLine.includes(dir)) found.push(commandLine.split("\0", 1).join());
+  }
+  return found;
+}
+
+async function nothingIsLeft(dir: string, directory: string): Promise<void> {
+  const name = dir.replace(/.*\//, "");
+  assert.match(name, /^trust-manager-node-/);
+  assert.deepEqual(await processesOf(dir), []);
+  assert.doesNotMatch(await Deno.readTextFile("/proc/self/mountinfo"), new RegExp(name));
+  await assert.rejects(Deno.stat(dir), Deno.errors.NotFound);
+  for (const path of ["/sys/fs/cgroup", "/sys/fs/cgroup/memory"]) {
+    await assert.rejects(Deno.stat(`${path}/${name}`), Deno.errors.NotFound);
+  }
+  assert.deepEqual(Array.from(Deno.readDirSync(directory)), []);
+}

@@ -8,13 +8,18 @@ import { issued, renew } from "../cert_manager/certificate.ts";
 import { installCertManager, makeCertManagerImages } from "../cert_manager/install_cert_manager.ts";
 import { kubectl, kubectlApply } from "../cluster/kubectl.ts";
 import type { RestClient, RestObject } from "../cluster/rest_client.ts";
+import { PEER_VALUES_FILES } from "../helm/cases.ts";
+import { customResourceDefinitions } from "../helm/custom_resources.ts";
 import { CHART, Helm, VALUES_FILE } from "../helm/helm.ts";
 import { type ClusterNode, startNode } from "../node/node.ts";
 import { makeOperatorImages } from "../node/operator_images.ts";
+import { makePeerImages, peerChart } from "../node/peer_images.ts";
+import { parse } from "yaml";
 
 const NAMESPACE = "cert-manager";
 const BUNDLES = "/apis/trust.cert-manager.io/v1alpha1/bundles";
 const DEPLOYMENT = `/apis/apps/v1/namespaces/${NAMESPACE}/deployments/trust-manager`;
+const LEASE = `/apis/coordination.k8s.io/v1/namespaces/${NAMESPACE}/leases/trust-manager-leader-election`;
 const PODS = `/api/v1/namespaces/${NAMESPACE}/pods`;
 const DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/bundles.trust.cert-manager.io";
 
@@ -80,14 +85,15 @@ class Release {
   }
 
   /** Installs or upgrades, and waits until all runs. */
-  async upgrade(values: Values = {}): Promise<void> {
+  async upgrade(values: Values = {}, chart = CHART, ...more: string[]): Promise<void> {
     const args = [
       "upgrade",
       "--install",
       "trust-manager",
-      CHART,
+      chart,
       `--namespace=${NAMESPACE}`,
       "--create-namespace",
+      ...more,
     ];
     await this.#helm.run([...args, "--wait", "--timeout=2m", "--values", VALUES_FILE], values)
       .catch(async (error) => {
@@ -113,6 +119,8 @@ class Release {
       "has no pods",
       (list) => list?.items.length === 0,
     );
+    // Its rights went first, so that it was not released, and the next would wait until it has run out.
+    await this.#node.admin.delete(LEASE);
   }
 
   /** Those that are not on their way out. */
@@ -174,12 +182,16 @@ function count(pem: string): number {
   return pem.match(/-----BEGIN CERTIFICATE-----/g)?.length ?? 0;
 }
 
-/** With the images of this project and of cert-manager. */
+/** With the images of this project, of the Go project and of cert-manager. */
 async function startNodeWithImages(): Promise<ClusterNode> {
   const report = (line: string) => console.error(line);
   const dir = await Deno.makeTempDir({ prefix: "trust-manager-images-" });
   try {
-    const images = [...await makeOperatorImages(dir, report), ...await makeCertManagerImages(dir)];
+    const images = [
+      ...await makeOperatorImages(dir, report),
+      ...await makePeerImages(dir, await Helm.find(), report),
+      ...await makeCertManagerImages(dir),
+    ];
     return await startNode({ images, report });
   } finally {
     await Deno.remove(dir, { recursive: true });
@@ -296,6 +308,83 @@ Deno.test("the chart on a real node", async (t) => {
     await release.rollback();
     await asksTheWebhook(admin);
     assert.doesNotMatch(await release.logs(), /forbidden|PRIVATE KEY/i);
+    await release.uninstall();
+  });
+
+  const goChart = await peerChart();
+  // Fewer replicas, as each takes its time to be replaced.
+  const values: Values = {
+    ...parse(PEER_VALUES_FILES["highly available, with monitoring"] ?? ""),
+    replicaCount: 2,
+  };
+  /** What an exchange of one project for the other leaves as it is. */
+  const kept = async () => {
+    const paths = [
+      "/api/v1/namespaces/default/configmaps/of-the-peer",
+      "/api/v1/namespaces/default/configmaps/example-bundle",
+      `/api/v1/namespaces/${NAMESPACE}/secrets/trust-manager-tls`,
+    ];
+    const versions = paths.map(async (path) => (await admin.get(path))?.metadata["resourceVersion"]);
+    const bundle = await admin.get<Bundle>(`${BUNDLES}/of-the-peer`);
+    const deployment = await admin.get(DEPLOYMENT);
+    return [...await Promise.all(versions), bundle?.status, deployment?.metadata["uid"]];
+  };
+  /** Waits until whoever runs now has gone through all Bundles: a new namespace gets its targets after the others were looked at. */
+  const worksIn = async (namespace: string) => {
+    await admin.apply([{ apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } }]);
+    for (const bundle of ["of-the-peer", "example-bundle"]) {
+      const path = `/api/v1/namespaces/${namespace}/configmaps/${bundle}`;
+      await admin.waitFor(path, "is there", (target) => target !== undefined);
+    }
+  };
+
+  await t.step("from the Go project, running, with its values file, and back: all is kept", async () => {
+    await admin.apply(await customResourceDefinitions());
+    // As those who have installed it with Helm 3.
+    await release.upgrade(values, goChart, "--server-side=false");
+    await create(admin, "of-the-peer", DEFAULT_CAS);
+    await target(admin, "of-the-peer", (pem) => count(pem) === publicCas.certificates.length);
+    await worksIn("before");
+    const before = await kept();
+
+    await release.upgrade(values);
+    await asksTheWebhook(admin);
+    await worksIn("after");
+    assert.deepEqual(await kept(), before);
+    const [rendered] = (await helm.render({ values })).filter(({ kind }) => kind === "Deployment");
+    const container = (deployment: RestObject | undefined) =>
+      Object(deployment?.["spec"]).template.spec.containers[0];
+    const live = container(await admin.get(DEPLOYMENT));
+    assert.deepEqual(live.args, container(rendered).args);
+    assert.equal(live.image, container(rendered).image);
+    assert.equal(live.readinessProbe.initialDelaySeconds, undefined, "something of the former chart is left");
+    assert.doesNotMatch(await release.logs(), /forbidden|PRIVATE KEY/i);
+
+    await release.rollback();
+    assert.match(container(await admin.get(DEPLOYMENT)).image, /jetstack/);
+    await asksTheWebhook(admin);
+    await worksIn("back");
+    assert.deepEqual(await kept(), before);
+    await release.uninstall();
+  });
+
+  await t.step("from the Go project's objects as kubectl applied them: Helm takes them over", async () => {
+    await kubectlApply(
+      node,
+      await helm.run(["template", "trust-manager", goChart, `--namespace=${NAMESPACE}`]),
+    );
+    await admin.waitFor(DEPLOYMENT, "runs", (found) => Object(found?.["status"]).readyReplicas === 1);
+    await worksIn("applied");
+    const before = await kept();
+    await assert.rejects(release.upgrade(), /invalid ownership metadata/);
+    await release.upgrade({}, CHART, "--take-ownership", "--force-conflicts");
+    await asksTheWebhook(admin);
+    await worksIn("taken-over");
+    assert.deepEqual(await kept(), before);
+    // What both have set to the same stays kubectl's, too.
+    const more = { app: { logLevel: 2 } };
+    await assert.rejects(release.upgrade(more), /conflict with "kubectl-client-side-apply"/);
+    await release.upgrade(more, CHART, "--force-conflicts");
   });
 });
 

@@ -16,6 +16,7 @@ import { parseManifests, type RestObject } from "../cluster/rest_client.ts";
 import { ROOT } from "../project_files.ts";
 import { CASES, PEER_VALUES_FILES, type Values } from "./cases.ts";
 import { CHART, Helm, HelmError, VALUES_FILE } from "./helm.ts";
+import { readPromql } from "./promql/promql.ts";
 
 const DEPLOYMENT = "Deployment/trust-manager";
 
@@ -340,10 +341,11 @@ Deno.test("the pod", async (t) => {
     ]);
     assert.deepEqual(rendered.pod("containers.0.readinessProbe"), {
       httpGet: { port: 6060, path: "/readyz" },
-      initialDelaySeconds: 3,
-      periodSeconds: 7,
+      periodSeconds: 2,
+      failureThreshold: 10,
     });
     assert.deepEqual(rendered.pod("containers.0.livenessProbe.httpGet"), { port: 6060, path: "/healthz" });
+    assert.deepEqual(rendered.pod("containers.0.lifecycle"), { preStop: { sleep: { seconds: 3 } } });
     assert.deepEqual(rendered.pod("nodeSelector"), { "kubernetes.io/os": "linux" });
   });
   await t.step("may do nothing on its node, and asks for no user", () => {
@@ -572,6 +574,14 @@ Deno.test("without the webhook there is the policy of deploy/, where the cluster
   assert.ok(!old.has("ValidatingAdmissionPolicy/trust-manager"));
 });
 
+Deno.test("pods that are replaced are asked by the API server for a while, where the cluster has that", async () => {
+  const hook = async (values: Values | undefined, version: string) =>
+    (await render(values, `--kube-version=${version}`)).pod("containers.0.lifecycle");
+  assert.deepEqual(await hook({}, "v1.30.0-eks-1"), { preStop: { sleep: { seconds: 3 } } });
+  assert.equal(await hook({}, "v1.29.5-eks-1"), undefined);
+  assert.equal(await hook(CASES["no webhook"], "v1.30.0"), undefined);
+});
+
 Deno.test("the PodDisruptionBudget has one of the two", async () => {
   const spec = async (values: Values) => {
     const { selector: _, ...rest } = Object(
@@ -728,23 +738,99 @@ function leavesOf({ properties }: Schema, path = ""): string[] {
   );
 }
 
-Deno.test("alerts and the dashboard are about metrics that there are", async (t) => {
-  const { registry } = new Metrics(0, "0");
-  new WebhookMetrics(registry);
+Deno.test("Prometheus takes alerts and dashboard, and they are about metrics and labels that there are", async (t) => {
   const rendered = await render(CASES["monitoring"]);
+  const rules = rendered.at("PrometheusRule/trust-manager", "spec");
+  const { groups }: { groups: { rules: Alert[] }[] } = Object(rules);
+  const alerts = groups.flatMap((group) => group.rules);
   const dashboard = JSON.parse(
     String(rendered.at("ConfigMap/trust-manager-dashboard", "data", "trust-manager.json")),
   );
   const panels: { title: string; targets: { expr: string }[] }[] = dashboard.panels;
-  const groups: { rules: { alert: string; expr: string }[] }[] = Object(
-    rendered.at("PrometheusRule/trust-manager", "spec.groups"),
-  );
-  const expressions: [string, string][] = [
-    ...groups.flatMap(({ rules }) => rules.map(({ alert, expr }): [string, string] => [alert, expr])),
+  const [, variable, label] =
+    /^label_values\((.+), (\w+)\)$/.exec(dashboard.templating.list[1].query.query) ??
+      [];
+  const expressions: [name: string, expression: string][] = [
+    ...alerts.map(({ alert, expr }): [string, string] => [alert, expr]),
     ...panels.flatMap(({ title, targets }) => targets.map(({ expr }): [string, string] => [title, expr])),
-    ["variable", dashboard.templating.list[1].query.query],
+    ["Variable", `max by (${label}) (${variable})`],
   ];
-  assert.ok(expressions.length > 25, `only ${expressions.length} expressions were found`);
+  assert.ok(
+    alerts.length > 8 && expressions.length > 25,
+    `only ${expressions.length} expressions were found`,
+  );
+  // Grafana puts a time in place of these.
+  const read = await readPromql(
+    JSON.stringify(rules), // is YAML
+    expressions.map(([, expression]) => expression.replaceAll(/\$__(rate_)?interval/g, "5m")),
+  );
+
+  const labelsOf = await labelsOfMetrics();
+  const added = ["instance", "job"]; // by Prometheus
+  await t.step("the rules as a file", () => assert.deepEqual(read.ruleErrors, []));
+  for (const [index, [name]] of expressions.entries()) {
+    await t.step(name, () => {
+      const { error, type, selectors = [], grouped = [] } = read.expressions[index] ?? {};
+      assert.equal(error, undefined);
+      assert.equal(type, "vector");
+      assert.ok(selectors.length > 0, "it is about no metric");
+      const known = new Set(added);
+      for (const { metric, labels } of selectors) {
+        const there = labelsOf.get(metric);
+        assert.ok(there, `there is no metric ${metric}`);
+        for (const label of labels) assert.ok(there.includes(label), `${metric} has no label ${label}`);
+        there.forEach((label) => known.add(label));
+      }
+      for (const label of grouped) assert.ok(known.has(label), `none of the metrics has a label ${label}`);
+      // Only labels that the expression keeps can be told.
+      const { annotations = {} } = alerts[index] ?? {};
+      const told = [...Object.values(annotations).join(" ").matchAll(/\$labels\.(\w+)/g)].map(([, label]) =>
+        label
+      );
+      assert.deepEqual(told.filter((label = "") => !grouped.includes(label)), []);
+    });
+  }
+
+  await t.step("the document on operations shows the same alerts", async () => {
+    const document = await Deno.readTextFile(`${ROOT}/docs/operations.md`);
+    const [, block = ""] = /```yaml\n(- alert: [^]*?)```/.exec(document) ?? [];
+    const shown: Alert[] = parse(block);
+    assert.ok(shown.length > 3);
+    for (const { alert, expr, for: duration } of shown) {
+      const own = alerts.find((candidate) => candidate.alert === alert);
+      assert.deepEqual({ expr, duration }, { expr: own?.expr, duration: own?.for }, alert);
+    }
+  });
+  await t.step("what is wrong is found", async () => {
+    const withRule = (rule: Record<string, unknown>, expressions: readonly string[] = []) =>
+      readPromql(
+        JSON.stringify({ groups: [{ name: "bad", rules: [{ alert: "Bad", expr: "up < 1", ...rule }] }] }),
+        expressions,
+      );
+    const rows: [Record<string, unknown>, RegExp][] = [
+      [{ for: "10x" }, /10x/],
+      [{ expr: "up <" }, /could not parse expression/],
+      [{ annotations: { summary: "{{ $labels.bundle | humanise }}" } }, /humanise/],
+    ];
+    for (const [rule, message] of rows) assert.match((await withRule(rule)).ruleErrors.join("\n"), message);
+    const { expressions, ruleErrors } = await withRule({}, ["sum by (bundle (x)", "rate(x)", "up < 1"]);
+    assert.deepEqual(ruleErrors, []);
+    assert.deepEqual(expressions.map(({ error }) => error !== undefined), [true, true, false]);
+  });
+});
+
+/** A rule of Prometheus. */
+interface Alert {
+  readonly alert: string;
+  readonly expr: string;
+  readonly for?: string;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+/** The labels of each time series that the process exposes. */
+async function labelsOfMetrics(): Promise<ReadonlyMap<string, readonly string[]>> {
+  const { registry } = new Metrics(0, "0");
+  new WebhookMetrics(registry);
   const labelsOf = new Map<string, readonly string[]>();
   for (const { name, type } of await registry.getMetricsAsJSON()) {
     const metric: { labelNames?: readonly string[] } = Object(registry.getSingleMetric(name));
@@ -752,30 +838,8 @@ Deno.test("alerts and the dashboard are about metrics that there are", async (t)
     labelsOf.set(name, labels);
     if (String(type) === "histogram") labelsOf.set(`${name}_bucket`, [...labels, "le"]);
   }
-  const added = ["instance", "job"]; // by Prometheus
-  for (const [name, expression] of expressions) {
-    await t.step(name, () => {
-      const metrics = [...expression.replaceAll(/"[^"]*"/g, '""').matchAll(/\b[a-z]+_[a-z_]+\b(?!\()/g)].map((
-        [metric],
-      ) => metric)
-        .filter((word) => !["group_left", "label_values"].includes(word));
-      assert.ok(metrics.length > 0, expression);
-      const known = new Set(added);
-      for (const metric of metrics) {
-        const labels = labelsOf.get(metric);
-        assert.ok(labels, `there is no metric ${metric}`);
-        labels.forEach((label) => known.add(label));
-      }
-      const matchers = [...expression.matchAll(/[{,]\s*(\w+)=~?"/g)].map(([, label = ""]) => label);
-      const groupings = [...expression.matchAll(/\b(?:by|on) \(([^)]*)\)/g)].flatMap(([, list = ""]) =>
-        list.split(/,\s*/)
-      );
-      for (const label of [...matchers, ...groupings]) {
-        assert.ok(known.has(label), `${metrics.join(", ")} has no label ${label}`);
-      }
-    });
-  }
-});
+  return labelsOf;
+}
 
 Deno.test("as part of another chart, it is installed if that wants it", async () => {
   const helm = await Helm.find();

@@ -22,11 +22,12 @@ export interface RenderOptions {
 
 /** Helm, the real one. */
 export class Helm {
-  readonly #program: string;
+  /** Path of the program. */
+  readonly program: string;
   readonly #kubeconfig: string;
 
   private constructor(program: string, kubeconfig: string) {
-    this.#program = program;
+    this.program = program;
     this.#kubeconfig = kubeconfig;
   }
 
@@ -57,7 +58,7 @@ export class Helm {
     try {
       // JSON is YAML.
       await Deno.writeTextFile(`${dir}/values.yaml`, JSON.stringify(values));
-      const { success, stdout, stderr } = await new Deno.Command(this.#program, {
+      const { success, stdout, stderr } = await new Deno.Command(this.program, {
         args: args.map((arg) => arg === VALUES_FILE ? `${dir}/values.yaml` : arg),
         clearEnv: true,
         env: {

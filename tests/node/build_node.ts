@@ -1,5 +1,5 @@
 import { buildControlPlane, KUBERNETES_VERSION, type Program } from "../cluster/build_control_plane.ts";
-import { buildGoPrograms, cacheDirectory } from "../cluster/go_programs.ts";
+import { areBuilt, buildGoPrograms, cacheDirectory, type GoBuild } from "../cluster/go_programs.ts";
 
 /** What a node needs beside a control plane. */
 export type NodeProgram = keyof typeof OF_KUBERNETES | keyof typeof OF_CONTAINERD;
@@ -29,22 +29,9 @@ export async function buildNode(
   report: (line: string) => void = (line) => console.error(line),
 ): Promise<Readonly<Record<Program | NodeProgram, string>>> {
   const controlPlane = await buildControlPlane(report);
-  const stamp = "-X k8s.io/component-base/version.git";
-  const [, major, minor] = /^v(\d+)\.(\d+)/.exec(KUBERNETES_VERSION) ?? [];
-  const kubernetes = await buildGoPrograms({
-    module: `${import.meta.dirname}/kubernetes`,
-    cache: `${cacheDirectory()}/node`,
-    programs: OF_KUBERNETES,
-    ldflags: `-s -w ${stamp}Version=${KUBERNETES_VERSION} ${stamp}Major=${major} ${stamp}Minor=${minor}`,
-    report,
-  });
-  const containerd = await buildGoPrograms({
-    module: `${import.meta.dirname}/containerd`,
-    cache: `${cacheDirectory()}/containerd`,
-    programs: OF_CONTAINERD,
-    ldflags: "-s -w",
-    report,
-  });
+  const [ofKubernetes, ofContainerd] = builds(report);
+  const kubernetes = await buildGoPrograms(ofKubernetes);
+  const containerd = await buildGoPrograms(ofContainerd);
   return {
     ...controlPlane,
     "kube-scheduler": `${kubernetes}/kube-scheduler`,
@@ -55,6 +42,30 @@ export async function buildNode(
     "containerd-shim-runc-v2": `${containerd}/containerd-shim-runc-v2`,
     "containerd": `${containerd}/containerd`,
   };
+}
+
+/** Whether {@linkcode buildNode} has nothing to build, the control plane left out. */
+export async function isNodeBuilt(): Promise<boolean> {
+  return (await Promise.all(builds(() => {}).map(areBuilt))).every(Boolean);
+}
+
+function builds(report: (line: string) => void): readonly [kubernetes: GoBuild, containerd: GoBuild] {
+  const cache = cacheDirectory();
+  const stamp = "-X k8s.io/component-base/version.git";
+  const [, major, minor] = /^v(\d+)\.(\d+)/.exec(KUBERNETES_VERSION) ?? [];
+  return [{
+    module: `${import.meta.dirname}/kubernetes`,
+    cache: `${cache}/node`,
+    programs: OF_KUBERNETES,
+    ldflags: `-s -w ${stamp}Version=${KUBERNETES_VERSION} ${stamp}Major=${major} ${stamp}Minor=${minor}`,
+    report,
+  }, {
+    module: `${import.meta.dirname}/containerd`,
+    cache: `${cache}/containerd`,
+    programs: OF_CONTAINERD,
+    ldflags: "-s -w",
+    report,
+  }];
 }
 
 if (import.meta.main) {

@@ -15,11 +15,11 @@ export async function ensurePackages(
   needed: readonly Needed[],
   report: (line: string) => void,
 ): Promise<void> {
-  const packages = await missing(needed);
+  const packages = await missingPackages(needed);
   if (packages.length === 0) return;
   report(`Installing ${packages.join(", ")}`);
   const said = await apt("update") ?? await apt("install", "--yes", "--no-install-recommends", ...packages);
-  const still = await missing(needed);
+  const still = await missingPackages(needed);
   if (still.length > 0) {
     throw new Error(
       `Missing what Debian has in ${still.join(", ")}, and it could not be installed: install it by hand. ${
@@ -30,7 +30,8 @@ export async function ensurePackages(
   }
 }
 
-async function missing(needed: readonly Needed[]): Promise<string[]> {
+/** The packages of what is not there. */
+async function missingPackages(needed: readonly Needed[]): Promise<string[]> {
   const packages: string[] = [];
   for (const { anyOf, package: name } of needed) {
     const found = await Promise.all(anyOf.map((path) => Deno.stat(path).then(() => true, () => false)));

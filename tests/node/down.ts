@@ -1,4 +1,4 @@
-/** Ends the cluster that up.ts brought up. */
+/** Ends the cluster that up.ts brought up, with all that is in it. */
 import { ROOT } from "../project_files.ts";
 import { endNode } from "./node.ts";
 import { readNodeRecord, removeNodeRecord } from "./node_record.ts";

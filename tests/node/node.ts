@@ -4,7 +4,7 @@ import { RestClient } from "../cluster/rest_client.ts";
 import { ServerProcess } from "../cluster/server_process.ts";
 import { buildNode } from "./build_node.ts";
 import { makeCgroups, removeCgroups } from "./cgroups.ts";
-import { ensurePackages } from "./debian_packages.ts";
+import { ensurePackages, type Needed } from "./debian_packages.ts";
 import { makeImage } from "./image.ts";
 import { FILES, type InsideOptions, PAUSE_IMAGE } from "./inside.ts";
 
@@ -14,6 +14,8 @@ export interface NodeOptions {
   readonly images?: readonly string[];
   /** Lets the processes outlive this one; {@linkcode ClusterNode.stop} and {@linkcode endNode} still end them. Default false. */
   readonly outlive?: boolean;
+  /** Gives the start up: what has been started is ended, and the reason thrown. Of no effect once the node runs. */
+  readonly signal?: AbortSignal;
   /** Is given lines of progress. By default they go to standard error. */
   readonly report?: (line: string) => void;
 }
@@ -36,7 +38,8 @@ export interface NodeRecord {
   readonly pids: readonly number[];
 }
 
-const PACKAGES = [
+/** What a node needs of the machine. */
+export const NODE_PACKAGES: readonly Needed[] = [
   { anyOf: ["/usr/lib/cni/bridge", "/opt/cni/bin/bridge"], package: "containernetworking-plugins" },
   {
     anyOf: ["/usr/sbin/runc", "/usr/bin/runc", "/usr/local/sbin/runc", "/usr/local/bin/runc"],
@@ -70,15 +73,17 @@ const FIRST_PROCESS = ["sh", "-c", '"$@" & wait $!', "sh"];
  * Takes root on Linux. On Debian and its kin, missing packages are installed.
  *
  * @throws {Error} that says what is missing, or with the end of the log of what did not start.
+ * @throws the reason of `signal`.
  * @throws {GoToolchainError} {GoBuildError} if the programs cannot be built.
  */
 export async function startNode(options: NodeOptions = {}): Promise<ClusterNode> {
-  const { images = [], outlive = false, report = (line) => console.error(line) } = options;
+  const { images = [], outlive = false, signal, report = (line) => console.error(line) } = options;
   if (Deno.build.os !== "linux" || Deno.uid() !== 0) {
     throw new Error("Cannot start a node: that takes root on Linux, for namespaces of its own");
   }
-  await ensurePackages(PACKAGES, report);
+  await ensurePackages(NODE_PACKAGES, report);
   const programs = await buildNode(report);
+  signal?.throwIfAborted();
 
   const dir = await Deno.makeTempDir({ prefix: "trust-manager-node-" });
   const cgroup = `/${dir.replace(/.*\//, "")}`;
@@ -110,6 +115,10 @@ export async function startNode(options: NodeOptions = {}): Promise<ClusterNode>
     }
     const inside: InsideOptions = { dir, programs, cgroup, adminToken: token(), nodeToken: token() };
     await Deno.writeTextFile(`${dir}/inside.json`, JSON.stringify(inside), { mode: 0o600 });
+    const unlessAborted = (condition: () => Promise<boolean>) => () => {
+      signal?.throwIfAborted();
+      return condition();
+    };
 
     const script = (name: string) => `${import.meta.dirname}/${name}`;
     const deno = [Deno.execPath(), "run", "--allow-all", "--no-check"];
@@ -118,7 +127,12 @@ export async function startNode(options: NodeOptions = {}): Promise<ClusterNode>
       [...UNSHARE, ...FIRST_PROCESS, ...deno, script("inside.ts"), `${dir}/inside.json`],
       "unshare",
     );
-    await node.waitUntil("pods can be run", () => exists(`${dir}/${FILES.ready}`), 120_000);
+    report(`Starting a node in ${dir}`);
+    await node.waitUntil(
+      "pods can be run",
+      unlessAborted(() => exists(`${dir}/${FILES.ready}`)),
+      120_000,
+    );
 
     const [port] = freePorts(1);
     const [, ...args] = deno;
@@ -137,7 +151,7 @@ export async function startNode(options: NodeOptions = {}): Promise<ClusterNode>
     const client = admin;
     await forwarder.waitUntil(
       "the API server answers",
-      () => client.text("/readyz").then(() => true, () => false),
+      unlessAborted(() => client.text("/readyz").then(() => true, () => false)),
     );
     const kubeconfig = `${dir}/kubeconfig.yaml`;
     await writeKubeconfig(kubeconfig, client, inside.adminToken);
@@ -155,6 +169,21 @@ export async function startNode(options: NodeOptions = {}): Promise<ClusterNode>
   } catch (error) {
     await stop();
     throw error;
+  }
+}
+
+/** Gives a node that runs more images, or newer ones of the same name, which new pods take. As `images` of {@linkcode NodeOptions}. */
+export async function loadImages({ dir }: NodeRecord, images: readonly string[]): Promise<void> {
+  const { ctr } = await buildNode();
+  for (const image of images) {
+    const { success, stderr } = await new Deno.Command(ctr, {
+      args: [`--address=${dir}/containerd.sock`, "--namespace=k8s.io", "images", "import", image],
+      stdin: "null",
+      stdout: "null",
+    }).output();
+    if (!success) {
+      throw new Error(`Failed to load ${image} into the node: ${new TextDecoder().decode(stderr).trim()}`);
+    }
   }
 }
 

@@ -64,8 +64,8 @@ export async function makeOperatorImages(dir: string, report: (line: string) => 
   return [...archives];
 }
 
-/** The same program as in the real image. */
-async function buildCopier(output: string, report: (line: string) => void): Promise<void> {
+/** The program of the default CA package's image: copies the package into a folder. */
+export async function buildCopier(output: string, report: (line: string) => void): Promise<void> {
   const go = await findGo(goVersionOf(await Deno.readTextFile(`${COPIER}/go.mod`)), report);
   const { success, stderr } = await new Deno.Command(go.command, {
     args: ["build", "-trimpath", "-buildvcs=false", "-o", output, "."],
