@@ -1,5 +1,6 @@
 import { DefaultPackageError, parseDefaultPackage } from "./lib/certs/default_package.ts";
 import { systemClock } from "./lib/clock.ts";
+import { takeDebuggerPort } from "./lib/debugger_port.ts";
 import { ListenError } from "./lib/http_server.ts";
 import { ClusterConfigError } from "./lib/kube/config.ts";
 import { systemHost } from "./lib/kube/host.ts";
@@ -65,8 +66,19 @@ async function operate(options: Options): Promise<number> {
       stop.abort(new Error(`Received ${signal}`));
     });
   }
+  const debuggerPort = takeDebuggerPort();
+  Deno.addSignalListener("SIGUSR1", () => {
+    if (debuggerPort !== undefined) {
+      log.info("Ignored a signal that asks for a debugger", { signal: "SIGUSR1" });
+      return;
+    }
+    // Whoever has the port may have let go of it, so that a debugger may be getting in just now. To end is what the signal means
+    // to most programs.
+    log.info("Ending, because a signal asks for a debugger", { signal: "SIGUSR1" });
+    Deno.exit(1);
+  });
   log.info("Starting", { version: VERSION });
-  const cluster = await loadClusterConfig(options.client, { host: systemHost, clock });
+  const cluster = await loadClusterConfig(options.client, { host: systemHost, clock, log });
   const ending = await runOperator({
     options,
     cluster,

@@ -88,11 +88,30 @@ Deno.test("the task `start` runs with the permissions of build.ts", async () => 
 
 Deno.test("the image has the environment of build.ts", async () => {
   const { OPERATOR_ENVIRONMENT } = await import("../build.ts");
-  const set = (await Deno.readTextFile(`${ROOT}/Dockerfile`)).matchAll(/^ENV (\w+)=(\S+)$/gm);
+  const set = (await Deno.readTextFile(`${ROOT}/Dockerfile`)).matchAll(/^ENV (\w+)=(\S*)$/gm);
   assert.deepEqual(
     Object.fromEntries([...set].map(([, name, value]) => [name, value])),
     OPERATOR_ENVIRONMENT,
   );
+});
+
+Deno.test("docs/guarantees.md names tests that are there", async () => {
+  const document = await Deno.readTextFile(`${ROOT}/docs/guarantees.md`);
+  // `file`: title, where the title of tests that are made of a table ends with an ellipsis in place of what varies.
+  const named = [...document.matchAll(/^\|.*$/gm)].flatMap((
+    [row],
+  ) => [...row.matchAll(/`([\w/.]+_test\.ts)`: (.+?)(?=<br>| *\|)/g)]);
+  assert.ok(named.length > 40, `only ${named.length} tests are named`);
+  const missing: string[] = [];
+  for (const [, file = "", title = ""] of named) {
+    const source = await readDocument(file) ?? "";
+    const quoted = title.endsWith("…") ? [`\`${title.slice(0, -1)}\${`] : [`"${title}"`, `\`${title}\``];
+    if (!quoted.some((text) => source.includes(text))) missing.push(`${file}: ${title}`);
+  }
+  assert.deepEqual(missing, []);
+  // Each row of a table that has such a column names one.
+  const rows = [...document.matchAll(/^\| (?!Scenario|-).*$/gm)].map(([row]) => row);
+  assert.deepEqual(rows.filter((row) => !/`[\w/.]+_test\.ts`: /.test(row)), []);
 });
 
 /** Text of a file; empty for a folder, undefined for what is not there. */

@@ -8,14 +8,14 @@ export interface FieldError {
   readonly problem: string;
 }
 
-/** A value that is not acceptable. It is told, so it must not be a secret. */
+/** A value that is not acceptable. It is told (of what is very long the beginning), so it must not be a secret. */
 export function invalid(field: string, value: string, detail: string): FieldError {
-  return { field, problem: `Invalid value: ${goQuote(value)}: ${detail}` };
+  return { field, problem: `Invalid value: ${goQuote(shortened(value))}: ${detail}` };
 }
 
 /** A value of one of Kubernetes' string types, such as an operator: it is printed as JSON, not as Go quotes. */
 export function invalidTyped(field: string, value: string, detail: string): FieldError {
-  return { field, problem: `Invalid value: ${goJsonString(value)}: ${detail}` };
+  return { field, problem: `Invalid value: ${goJsonString(shortened(value))}: ${detail}` };
 }
 
 /** A value that would be acceptable elsewhere. */
@@ -51,6 +51,12 @@ export function child(path: string, ...names: readonly string[]): string {
 export function printFieldErrors(errors: readonly FieldError[]): string {
   const texts = [...new Set(errors.map(({ field, problem }) => `${field}: ${problem}`))];
   return texts.length === 1 ? texts.join() : `[${texts.join(", ")}]`;
+}
+
+/** Whatever stands where a name should: no more of it than of the longest annotation key that Kubernetes takes, and some. */
+function shortened(value: string): string {
+  const longest = 1024;
+  return value.length > longest ? `${value.slice(0, longest)}…` : value;
 }
 
 /** A JSON string as Go writes it. */

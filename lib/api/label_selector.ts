@@ -66,6 +66,9 @@ function knownOperator(operator: string): Requirement["operator"] {
   }
 }
 
+/** Most errors that are told of one requirement, which may have 100,000 values. */
+const MOST_ERRORS = 100;
+
 function requirement(key: string, operator: Requirement["operator"], values: readonly string[]): Requirement {
   const errors = new Set<string>();
   const keyProblems = labelKeyProblems(key);
@@ -78,12 +81,13 @@ function requirement(key: string, operator: Requirement["operator"], values: rea
       `values: Invalid value: ${goJson(values)}: values set must be empty for exists and does not exist`,
     );
   }
-  values.forEach((value, i) => {
+  for (const [i, value] of values.entries()) {
+    if (errors.size > MOST_ERRORS) break;
     const problems = labelValueProblems(value);
     if (problems.length > 0) {
       errors.add(`values[${i}][${key}]: Invalid value: ${goQuote(value)}: ${problems.join("; ")}`);
     }
-  });
+  }
   if (errors.size > 0) {
     const text = [...errors].join(", ");
     throw new LabelSelectorError(errors.size === 1 ? text : `[${text}]`);

@@ -23,6 +23,9 @@ import { type KeyStoreFormat, passwordProblem } from "./password_problem.ts";
 /** Most bytes that all annotations of an object may have (Kubernetes' `TotalAnnotationSizeLimitB`). */
 const ANNOTATIONS_LIMIT = 256 * 1024;
 
+/** Most errors that are told of one Bundle. A Bundle of 1 MB may have 100,000, whose text would take 100 MB. */
+const MOST_ERRORS = 100;
+
 /** Domains of label and annotation keys that only this project may set on targets. */
 const RESERVED_DOMAINS = ["trust.cert-manager.io/", "trust-manager.io/"] as const;
 
@@ -30,27 +33,38 @@ const RESERVED_DOMAINS = ["trust.cert-manager.io/", "trust-manager.io/"] as cons
  * What is wrong with a Bundle, in the order and the words of the Go project, and passwords that key stores cannot have; empty if
  * nothing is. Pure. What the schema of
  * the CRD refuses already (lengths, numbers of items, types) is not checked again, except where the Go project does.
- * An empty string counts as absent everywhere. Entries of a map are checked in the order of their keys.
+ * An empty string counts as absent everywhere. Entries of a map are checked in the order of their keys. Of very many errors only
+ * the first are told.
  */
 export function validateBundle(bundle: Pick<Bundle, "spec"> & { metadata: { name: string } }): FieldError[] {
-  const { spec } = bundle;
-  const target = spec.target ?? {};
-  return [
-    ...sourceErrors(spec),
-    ...sourceIsTargetErrors(bundle.metadata.name, spec),
-    ...outputKeyErrors(target),
-    ...metadataErrors(target.configMap?.metadata, "spec.target.configMap.metadata"),
-    ...metadataErrors(target.secret?.metadata, "spec.target.secret.metadata"),
-    ...selectorErrors(target.namespaceSelector, "spec.target.namespaceSelector"),
-    ...passwordErrors(target.additionalFormats ?? {}),
-  ];
+  const errors: FieldError[] = [];
+  for (const error of allErrors(bundle)) {
+    if (errors.length === MOST_ERRORS) {
+      return [...errors, forbidden("spec", `has more errors than these ${MOST_ERRORS}`)];
+    }
+    errors.push(error);
+  }
+  return errors;
 }
 
-function sourceErrors({ sources }: BundleSpec): FieldError[] {
-  const errors: FieldError[] = [];
+// All of the following find the next error only when it is asked for.
+
+function* allErrors(bundle: Pick<Bundle, "spec"> & { metadata: { name: string } }): Generator<FieldError> {
+  const { spec } = bundle;
+  const target = spec.target ?? {};
+  yield* sourceErrors(spec);
+  yield* sourceIsTargetErrors(bundle.metadata.name, spec);
+  yield* outputKeyErrors(target);
+  yield* metadataErrors(target.configMap?.metadata, "spec.target.configMap.metadata");
+  yield* metadataErrors(target.secret?.metadata, "spec.target.secret.metadata");
+  yield* selectorErrors(target.namespaceSelector, "spec.target.namespaceSelector");
+  yield* passwordErrors(target.additionalFormats ?? {});
+}
+
+function* sourceErrors({ sources }: BundleSpec): Generator<FieldError> {
   let useful = 0; // a request for default CAs that says false is none
   let defaultCas = 0;
-  sources.forEach((source, index) => {
+  for (const [index, source] of sources.entries()) {
     const path = `spec.sources[${index}]`;
     let types = 0;
     for (const kind of ["configMap", "secret"] as const) {
@@ -58,7 +72,7 @@ function sourceErrors({ sources }: BundleSpec): FieldError[] {
       if (object === undefined) continue;
       types++;
       useful++;
-      errors.push(...objectErrors(object, kind, `${path}.${kind}`));
+      yield* objectErrors(object, kind, `${path}.${kind}`);
     }
     if (isSet(source.inLine)) {
       types++;
@@ -71,77 +85,70 @@ function sourceErrors({ sources }: BundleSpec): FieldError[] {
     }
     if (types !== 1) {
       const detail = `must define exactly one source type for each item but found ${types} defined types`;
-      errors.push(forbidden(path, detail));
+      yield forbidden(path, detail);
     }
-  });
-  if (useful === 0) errors.push(forbidden("spec.sources", "must define at least one source"));
+  }
+  if (useful === 0) yield forbidden("spec.sources", "must define at least one source");
   if (defaultCas > 1) {
     const detail = `must request default CAs either once or not at all but got ${defaultCas} requests`;
-    errors.push(forbidden("spec.sources", detail));
+    yield forbidden("spec.sources", detail);
   }
-  return errors;
 }
 
-function objectErrors(
+function* objectErrors(
   object: SourceObjectSelector,
   kind: "configMap" | "secret",
   path: string,
-): FieldError[] {
+): Generator<FieldError> {
   const { name, selector, key, includeAllKeys = false } = object;
-  const errors: FieldError[] = [];
   const oneOf = "must validate one and only one schema (oneOf): [name, selector]. Found";
   if (!isSet(name) && selector === undefined) {
-    errors.push(invalid(path, "name: ' ', selector: nil", `${oneOf} none valid`));
+    yield invalid(path, "name: ' ', selector: nil", `${oneOf} none valid`);
   }
   if (isSet(name) && selector !== undefined) {
-    errors.push(invalid(path, `name: ${name}, selector: {}`, `${oneOf} both set`));
+    yield invalid(path, `name: ${name}, selector: {}`, `${oneOf} both set`);
   }
   if (!isSet(key) && !includeAllKeys) {
     const detail = `source ${kind} key must be defined when includeAllKeys is false`;
-    errors.push(invalid(path, "key: ' ', includeAllKeys: false", detail));
+    yield invalid(path, "key: ' ', includeAllKeys: false", detail);
   }
   if (isSet(key) && includeAllKeys) {
     const detail = `source ${kind} key cannot be defined when includeAllKeys is true`;
-    errors.push(invalid(path, `key: ${key}, includeAllKeys: true`, detail));
+    yield invalid(path, `key: ${key}, includeAllKeys: true`, detail);
   }
-  errors.push(...selectorErrors(selector, `${path}.selector`));
-  return errors;
+  yield* selectorErrors(selector, `${path}.selector`);
 }
 
-function sourceIsTargetErrors(bundleName: string, { sources, target }: BundleSpec): FieldError[] {
-  const errors: FieldError[] = [];
+function* sourceIsTargetErrors(bundleName: string, { sources, target }: BundleSpec): Generator<FieldError> {
   for (const kind of ["configMap", "secret"] as const) {
     const template = target?.[kind];
     if (template === undefined) continue;
-    sources.forEach((source, index) => {
+    for (const [index, source] of sources.entries()) {
       const object = source[kind];
-      if (object === undefined) return;
+      if (object === undefined) continue;
       const { name = "", key = "" } = object;
-      if (name !== bundleName || key !== template.key) return;
+      if (name !== bundleName || key !== template.key) continue;
       const path = child(`spec.sources[${index}]`, kind, name, key);
-      errors.push(forbidden(path, "cannot define the same source as target"));
-    });
+      yield forbidden(path, "cannot define the same source as target");
+    }
   }
-  return errors;
 }
 
-function outputKeyErrors(target: NonNullable<BundleSpec["target"]>): FieldError[] {
-  const errors: FieldError[] = [];
+function* outputKeyErrors(target: NonNullable<BundleSpec["target"]>): Generator<FieldError> {
   const taken = new Set([target.configMap?.key, target.secret?.key]);
   for (const format of ["jks", "pkcs12"] as const) {
     const key = target.additionalFormats?.[format]?.key;
     if (key === undefined) continue;
     if (taken.has(key)) {
       const path = `spec.target.additionalFormats.${format}.key`;
-      errors.push(invalid(path, key, "key must be unique across all target output keys"));
+      yield invalid(path, key, "key must be unique across all target output keys");
     }
     taken.add(key);
   }
-  return errors;
 }
 
 /** The Go project has no such check: its users are told nothing, and Java cannot open the store. */
-function passwordErrors({ jks, pkcs12 }: AdditionalFormats): FieldError[] {
+function* passwordErrors({ jks, pkcs12 }: AdditionalFormats): Generator<FieldError> {
   const error = (format: KeyStoreFormat, password: string) => {
     const problem = passwordProblem(format, password);
     // Forbidden, because of values that are invalid the value is told.
@@ -149,73 +156,70 @@ function passwordErrors({ jks, pkcs12 }: AdditionalFormats): FieldError[] {
       ? []
       : [forbidden(`spec.target.additionalFormats.${format}.password`, problem)];
   };
-  return [
-    ...(jks === undefined ? [] : error("jks", jksPassword(jks))),
-    ...(pkcs12 === undefined ? [] : error("pkcs12", pkcs12Password(pkcs12))),
-  ];
+  if (jks !== undefined) yield* error("jks", jksPassword(jks));
+  if (pkcs12 !== undefined) yield* error("pkcs12", pkcs12Password(pkcs12));
 }
 
-function metadataErrors(metadata: TargetMetadata | undefined, path: string): FieldError[] {
+function* metadataErrors(metadata: TargetMetadata | undefined, path: string): Generator<FieldError> {
   const { annotations = {}, labels = {} } = metadata ?? {};
-  const errors: FieldError[] = [];
 
   const annotationsPath = `${path}.annotations`;
-  errors.push(...reservedKeyErrors(annotations, annotationsPath, "annotations"));
+  yield* reservedKeyErrors(annotations, annotationsPath, "annotations");
   let bytes = 0;
   for (const [key, value] of sortedEntries(annotations)) {
     bytes += byteLength(key) + byteLength(value);
     // An annotation's key is a label's key of any case.
-    errors.push(
-      ...labelKeyProblems(goLowerCase(key)).map((problem) => invalid(annotationsPath, key, problem)),
-    );
+    yield* labelKeyProblems(goLowerCase(key)).map((problem) => invalid(annotationsPath, key, problem));
   }
-  if (bytes > ANNOTATIONS_LIMIT) errors.push(tooLong(annotationsPath, ANNOTATIONS_LIMIT));
+  if (bytes > ANNOTATIONS_LIMIT) yield tooLong(annotationsPath, ANNOTATIONS_LIMIT);
 
   const labelsPath = `${path}.labels`;
-  errors.push(...reservedKeyErrors(labels, labelsPath, "labels"), ...labelErrors(labels, labelsPath));
-  return errors;
+  yield* reservedKeyErrors(labels, labelsPath, "labels");
+  yield* labelErrors(labels, labelsPath);
 }
 
-function reservedKeyErrors(map: Readonly<Record<string, string>>, path: string, what: string): FieldError[] {
-  return sortedEntries(map).flatMap(([key]) =>
-    RESERVED_DOMAINS.filter((domain) => key.startsWith(domain))
-      .map((domain) => invalid(path, key, `${domain}* ${what} are not allowed`))
-  );
+function* reservedKeyErrors(
+  map: Readonly<Record<string, string>>,
+  path: string,
+  what: string,
+): Generator<FieldError> {
+  for (const [key] of sortedEntries(map)) {
+    for (const domain of RESERVED_DOMAINS) {
+      if (key.startsWith(domain)) yield invalid(path, key, `${domain}* ${what} are not allowed`);
+    }
+  }
 }
 
-function labelErrors(labels: Readonly<Record<string, string>>, path: string): FieldError[] {
-  return sortedEntries(labels).flatMap(([key, value]) => [
-    ...labelKeyProblems(key).map((problem) => invalid(path, key, problem)),
-    ...labelValueProblems(value).map((problem) => invalid(path, value, problem)),
-  ]);
+function* labelErrors(labels: Readonly<Record<string, string>>, path: string): Generator<FieldError> {
+  for (const [key, value] of sortedEntries(labels)) {
+    yield* labelKeyProblems(key).map((problem) => invalid(path, key, problem));
+    yield* labelValueProblems(value).map((problem) => invalid(path, value, problem));
+  }
 }
 
 /** As Kubernetes' `ValidateLabelSelector`. */
-function selectorErrors(selector: LabelSelectorSpec | undefined, path: string): FieldError[] {
-  if (selector === undefined) return [];
-  const errors = labelErrors(selector.matchLabels ?? {}, `${path}.matchLabels`);
-  selector.matchExpressions?.forEach(({ key, operator, values = [] }, index) => {
+function* selectorErrors(selector: LabelSelectorSpec | undefined, path: string): Generator<FieldError> {
+  const { matchLabels = {}, matchExpressions = [] } = selector ?? {};
+  yield* labelErrors(matchLabels, `${path}.matchLabels`);
+  for (const [index, { key, operator, values = [] }] of matchExpressions.entries()) {
     const at = `${path}.matchExpressions[${index}]`;
     if (operator === "In" || operator === "NotIn") {
       if (values.length === 0) {
-        errors.push(required(`${at}.values`, "must be specified when `operator` is 'In' or 'NotIn'"));
+        yield required(`${at}.values`, "must be specified when `operator` is 'In' or 'NotIn'");
       }
     } else if (operator === "Exists" || operator === "DoesNotExist") {
       if (values.length > 0) {
         const detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-        errors.push(forbidden(`${at}.values`, detail));
+        yield forbidden(`${at}.values`, detail);
       }
     } else {
-      errors.push(invalidTyped(`${at}.operator`, operator, "not a valid selector operator"));
+      yield invalidTyped(`${at}.operator`, operator, "not a valid selector operator");
     }
-    errors.push(...labelKeyProblems(key).map((problem) => invalid(`${at}.key`, key, problem)));
-    values.forEach((value, i) => {
-      errors.push(
-        ...labelValueProblems(value).map((problem) => invalid(`${at}.values[${i}]`, value, problem)),
-      );
-    });
-  });
-  return errors;
+    yield* labelKeyProblems(key).map((problem) => invalid(`${at}.key`, key, problem));
+    for (const [i, value] of values.entries()) {
+      yield* labelValueProblems(value).map((problem) => invalid(`${at}.values[${i}]`, value, problem));
+    }
+  }
 }
 
 function isSet(text: string | undefined): text is string {

@@ -1,5 +1,4 @@
-import { goQuote } from "../go_quote.ts";
-import { CertificateError, required } from "./certificate_error.ts";
+import { CertificateError, quoted, required } from "./certificate_error.ts";
 import { contextTag, DerReader, dotted, Tag } from "./der.ts";
 import { isIpAddress, urlHost } from "./go_url.ts";
 
@@ -24,7 +23,7 @@ export function readExtensions(reader: DerReader): Extension[] {
     const extension = readExtension(required(sequence.read(Tag.sequence), "x509: malformed extension"));
     if (extensions.has(extension.id)) {
       throw new CertificateError(
-        `x509: certificate contains duplicate extension with OID ${goQuote(extension.id)}`,
+        `x509: certificate contains duplicate extension with OID ${quoted(extension.id)}`,
       );
     }
     extensions.set(extension.id, extension);
@@ -142,7 +141,7 @@ function checkAlternativeNames(reader: DerReader): void {
           ? undefined
           : "invalid domain";
         if (problem !== undefined) {
-          throw new CertificateError(`x509: cannot parse URI ${goQuote(value)}: ${problem}`);
+          throw new CertificateError(`x509: cannot parse URI ${quoted(value)}: ${problem}`);
         }
         break;
       }
@@ -190,18 +189,18 @@ function checkNameConstraint(tag: number, value: Uint8Array): void {
   if (tag !== NAME_DNS && tag !== NAME_EMAIL && tag !== NAME_URI) return;
   if (!isAscii(value)) {
     throw new CertificateError(
-      `x509: invalid constraint value: x509: ${goQuote(value)} cannot be encoded as an IA5String`,
+      `x509: invalid constraint value: x509: ${quoted(value)} cannot be encoded as an IA5String`,
     );
   }
   const domain = ascii(value);
   if (tag === NAME_DNS && !isDomain(domain, true)) {
-    throw new CertificateError(`x509: failed to parse dnsName constraint ${goQuote(domain)}`);
+    throw new CertificateError(`x509: failed to parse dnsName constraint ${quoted(domain)}`);
   }
   if (tag === NAME_EMAIL && !(domain.includes("@") ? isMailbox(domain) : isDomain(domain, true))) {
-    throw new CertificateError(`x509: failed to parse rfc822Name constraint ${goQuote(domain)}`);
+    throw new CertificateError(`x509: failed to parse rfc822Name constraint ${quoted(domain)}`);
   }
   if (tag === NAME_URI) {
-    const problem = `x509: failed to parse URI constraint ${goQuote(domain)}`;
+    const problem = `x509: failed to parse URI constraint ${quoted(domain)}`;
     if (isIpAddress(domain)) throw new CertificateError(`${problem}: cannot be IP address`);
     if (!isDomain(domain, true)) throw new CertificateError(problem);
   }
@@ -318,18 +317,33 @@ function isIpMask(mask: Uint8Array): boolean {
 function isDomain(text: string, constraint: boolean): boolean {
   if (text === "") return true;
   const domain = constraint && text.startsWith(".") ? text.slice(1) : text;
-  return domain.split(".").every((label) => /^[!-~]+$/.test(label));
+  return /^[!-~]+$/.test(domain) && !/^\.|\.\.|\.$/.test(domain);
 }
 
 /** A mailbox of RFC 5321 as Go takes it: a dot-atom or a quoted string, `@`, and a domain. */
 function isMailbox(text: string): boolean {
+  const local = text.startsWith('"') ? quotedString(text) : dotAtom(text);
+  return local !== undefined && text[local] === "@" && isDomain(text.slice(local + 1), false);
+}
+
+// Both say where the local part ends. Not one expression for the whole: it would need memory of its own for each character.
+
+function quotedString(text: string): number | undefined {
   // deno-lint-ignore no-control-regex
-  const quoted = /^"(?:[\x01-\x08\x0b\x0c\x0e-!#-[\]-\x7f]|\\[\x01-\x09\x0b\x0c\x0e-\x7f])*"@(.*)$/s;
-  const atoms = /^((?:[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~.]|\\.)+)@(.*)$/s;
-  const match = quoted.exec(text);
-  if (match !== null) return isDomain(match[1] ?? "", false);
-  const [, local = "", domain] = atoms.exec(text) ?? [];
-  if (domain === undefined) return false;
-  const plain = local.replaceAll(/\\(.)/gs, "$1");
-  return !plain.startsWith(".") && !plain.endsWith(".") && !plain.includes("..") && isDomain(domain, false);
+  const piece = /[\x01-\x08\x0b\x0c\x0e-!#-[\]-\x7f]+|\\[\x01-\x09\x0b\x0c\x0e-\x7f]/y;
+  const end = endOf(piece, text, 1);
+  return text[end] === '"' ? end + 1 : undefined;
+}
+
+function dotAtom(text: string): number | undefined {
+  const end = endOf(/[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~.]+|\\./sy, text, 0);
+  const plain = text.slice(0, end).replaceAll(/\\(.)/gs, "$1");
+  return plain === "" || /^\.|\.\.|\.$/.test(plain) ? undefined : end;
+}
+
+/** Where the pieces that follow each other from `start` on end. */
+function endOf(piece: RegExp, text: string, start: number): number {
+  let end = start;
+  for (piece.lastIndex = start; piece.test(text);) end = piece.lastIndex;
+  return end;
 }

@@ -1,4 +1,4 @@
-import { goQuote } from "../go_quote.ts";
+import { quoted } from "./certificate_error.ts";
 
 /**
  * The host (with its port) of a URL as Go's `net/url` reads it, or why Go cannot read it, in Go's words. Differs from the web's
@@ -10,9 +10,9 @@ import { goQuote } from "../go_quote.ts";
 export function urlHost(text: string): { readonly host: string } | { readonly problem: string } {
   const [url, fragment] = cut(text, "#");
   const parsed = parse(url);
-  if ("problem" in parsed) return { problem: `parse ${goQuote(url)}: ${parsed.problem}` };
+  if ("problem" in parsed) return { problem: `parse ${quoted(url)}: ${parsed.problem}` };
   const problem = escapeProblem(fragment);
-  return problem === undefined ? parsed : { problem: `parse ${goQuote(text)}: ${problem}` };
+  return problem === undefined ? parsed : { problem: `parse ${quoted(text)}: ${problem}` };
 }
 
 type Parsed = { readonly host: string } | { readonly problem: string };
@@ -59,7 +59,7 @@ function parseHost(scheme: string, host: string): Parsed {
     // Several colons are let through except in the schemes where a host cannot have them.
     const strict = scheme === "http" || scheme === "https";
     const port = host.slice(strict ? colon : host.lastIndexOf(":"));
-    if (!isOptionalPort(port)) return { problem: `invalid port ${goQuote(port)} after host` };
+    if (!isOptionalPort(port)) return { problem: `invalid port ${quoted(port)} after host` };
   }
   return unescapeHost(host);
 }
@@ -69,7 +69,7 @@ function parseIpLiteral(host: string): Parsed {
   const close = host.lastIndexOf("]");
   if (close < 0) return { problem: "missing ']' in host" };
   const port = host.slice(close + 1);
-  if (!isOptionalPort(port)) return { problem: `invalid port ${goQuote(port)} after host` };
+  if (!isOptionalPort(port)) return { problem: `invalid port ${quoted(port)} after host` };
   const name = host.slice(1, close);
   const zoneAt = name.indexOf("%25");
   const address = unescapeHost(zoneAt < 0 ? name : name.slice(0, zoneAt));
@@ -79,7 +79,7 @@ function parseIpLiteral(host: string): Parsed {
   const literal = address.host + zone.host;
   if (isIpv4(literal)) return { problem: "invalid IP-literal" };
   if (!isIpv6(address.host) || zone.host === "%") {
-    return { problem: `invalid host: ParseAddr(${goQuote(literal)}): unable to parse IP` };
+    return { problem: `invalid host: ParseAddr(${quoted(literal)}): unable to parse IP` };
   }
   return { host: `[${literal}]${port}` };
 }
@@ -101,20 +101,16 @@ const HOST_CHARACTER = /^[A-Za-z0-9\-_.~!$&'()*+,;=:[\]<>"]$/;
 
 function unescape(text: string, allowed: (escape: string) => boolean): Parsed {
   let result = "";
-  for (let at = 0; at < text.length;) {
-    const character = text.charAt(at);
-    if (character === "%") {
-      const escape = text.slice(at, at + 3);
-      if (!/^%[0-9A-Fa-f]{2}$/.test(escape) || !allowed(escape.toLowerCase())) {
-        return { problem: `invalid URL escape ${goQuote(escape)}` };
+  for (const [piece] of text.matchAll(/[A-Za-z0-9\-_.~!$&'()*+,;=:[\]<>"]+|%.{0,2}|./gs)) {
+    if (piece.startsWith("%")) {
+      if (!/^%[0-9A-Fa-f]{2}$/.test(piece) || !allowed(piece.toLowerCase())) {
+        return { problem: `invalid URL escape ${quoted(piece)}` };
       }
-      result += String.fromCharCode(parseInt(escape.slice(1), 16));
-      at += 3;
-    } else if (!HOST_CHARACTER.test(character)) {
-      return { problem: `invalid character ${goQuote(character)} in host name` };
+      result += String.fromCharCode(parseInt(piece.slice(1), 16));
+    } else if (!HOST_CHARACTER.test(piece.charAt(0))) {
+      return { problem: `invalid character ${quoted(piece)} in host name` };
     } else {
-      result += character;
-      at++;
+      result += piece;
     }
   }
   return { host: result };
@@ -123,7 +119,7 @@ function unescape(text: string, allowed: (escape: string) => boolean): Parsed {
 /** The first `%` that two hexadecimal digits do not follow. */
 function escapeProblem(text: string): string | undefined {
   const escape = /%(?![0-9A-Fa-f]{2}).{0,2}/s.exec(text)?.[0];
-  return escape === undefined ? undefined : `invalid URL escape ${goQuote(escape)}`;
+  return escape === undefined ? undefined : `invalid URL escape ${quoted(escape)}`;
 }
 
 function isOptionalPort(text: string): boolean {
@@ -136,12 +132,14 @@ export function isIpAddress(text: string): boolean {
 }
 
 function isIpv4(text: string): boolean {
+  if (text.length > "255.255.255.255".length) return false;
   const parts = text.split(".");
   return parts.length === 4 &&
     parts.every((part) => /^(?:0|[1-9][0-9]{0,2})$/.test(part) && Number(part) < 256);
 }
 
 function isIpv6(text: string): boolean {
+  if (text.length > "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255".length) return false;
   const halves = text.split("::");
   if (halves.length > 2) return false;
   const groups: string[][] = halves.map((half) => half === "" ? [] : half.split(":"));

@@ -67,22 +67,29 @@ function checked(type: string, allowed: RegExp, value: string): string {
 }
 
 function latin1(bytes: Uint8Array): string {
+  return ofUnits(bytes);
+}
+
+/** In pieces: a call takes only so many arguments, and a string that grows by one unit at a time takes 20 times its size. */
+function ofUnits(units: Uint8Array | Uint16Array): string {
   let value = "";
-  for (const byte of bytes) value += String.fromCharCode(byte);
+  for (let at = 0; at < units.length; at += 4096) {
+    value += String.fromCharCode(...units.subarray(at, at + 4096));
+  }
   return value;
 }
 
 /** UCS-2, big-endian. A terminator is dropped; surrogates and non-characters are no text. */
 function bmp(bytes: Uint8Array): string {
   if (bytes.length % 2 !== 0) throw invalid("BMPString");
-  let value = "";
-  for (let i = 0; i < bytes.length; i += 2) {
-    const unit = ((bytes[i] ?? 0) << 8) | (bytes[i + 1] ?? 0);
-    if (unit === 0 && i === bytes.length - 2) break;
+  const units = new Uint16Array(bytes.length / 2);
+  for (let i = 0; i < units.length; i++) {
+    const unit = ((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0);
+    if (unit === 0 && i === units.length - 1) return ofUnits(units.subarray(0, i));
     const reserved = (unit >= 0xd800 && unit <= 0xdfff) || (unit >= 0xfdd0 && unit <= 0xfdef) ||
       unit >= 0xfffe;
     if (reserved) throw invalid("BMPString");
-    value += String.fromCharCode(unit);
+    units[i] = unit;
   }
-  return value;
+  return ofUnits(units);
 }

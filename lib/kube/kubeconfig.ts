@@ -154,23 +154,49 @@ function readExec(
   };
 }
 
+/** Aliases that a kubeconfig may have; usual ones have none. */
+const MOST_ALIASES = 100;
+
 async function parseYaml(text: string, file: string): Promise<unknown> {
   // Not needed in a cluster, where memory counts.
-  const { LineCounter, parseDocument } = await import("yaml");
+  const { isScalar, LineCounter, parseDocument, visit } = await import("yaml");
   const lineCounter = new LineCounter();
-  // Not its own messages: they quote the lines around the error, and these may hold a token.
-  const document = parseDocument(text, { lineCounter, prettyErrors: false, logLevel: "silent" });
+  const error = (at: number, code: string): ClusterConfigError => {
+    const { line, col } = lineCounter.linePos(at);
+    return new ClusterConfigError(`${file} is not YAML: line ${line}, column ${col}: ${code}`);
+  };
+  const document = parseDocument(text, {
+    lineCounter,
+    // Not its own messages: they quote the lines around the error, and these may hold a token.
+    prettyErrors: false,
+    logLevel: "silent",
+    // It compares each key with each other one: the check below takes less time.
+    uniqueKeys: false,
+  });
   const [problem] = document.errors;
-  if (problem !== undefined) {
-    const { line, col } = lineCounter.linePos(problem.pos[0]);
-    throw new ClusterConfigError(`${file} is not YAML: line ${line}, column ${col}: ${problem.code}`);
-  }
+  if (problem !== undefined) throw error(problem.pos[0], problem.code);
+  const badAliases = new ClusterConfigError(
+    `${file} is not YAML: it has an alias without its anchor, or too many aliases`,
+  );
+  let aliases = 0;
+  visit(document, {
+    Alias() {
+      // To follow one, the parser looks through all anchors.
+      if (++aliases > MOST_ALIASES) throw badAliases;
+    },
+    Map(_, { items }) {
+      const seen = new Set<unknown>();
+      for (const { key } of items) {
+        if (!isScalar(key)) continue;
+        if (seen.has(key.value)) throw error(key.range?.[0] ?? 0, "DUPLICATE_KEY");
+        seen.add(key.value);
+      }
+    },
+  });
   try {
     return document.toJS() ?? {};
   } catch {
-    throw new ClusterConfigError(
-      `${file} is not YAML: it has an alias without its anchor, or too many aliases`,
-    );
+    throw badAliases;
   }
 }
 

@@ -108,6 +108,11 @@ Deno.test("parseKubeconfig: a file in the working directory, JSON, and an empty 
 const bad: [string, text: string, message: string][] = [
   ["syntax", "users:\n- name: [hush-hush\nx: y", "/etc/k is not YAML: line 3, column 1: BAD_INDENT"],
   [
+    "a key that is there twice",
+    "users:\n- user: {token: hush-hush, token: hush}",
+    "/etc/k is not YAML: line 2, column 28: DUPLICATE_KEY",
+  ],
+  [
     "an alias without anchor",
     "users: *hush-hush",
     "/etc/k is not YAML: it has an alias without its anchor, or too many aliases",
