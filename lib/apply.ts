@@ -149,7 +149,7 @@ export class Writer {
       }));
   }
 
-  #patch<T>(
+  #patch<T extends KubeObject>(
     kind: TargetKind,
     namespace: string,
     name: string,
@@ -157,8 +157,8 @@ export class Writer {
     accept: string,
     signal: AbortSignal,
   ): Promise<T> {
-    return this.#send(`patch ${kind} ${namespace}/${name}`, () =>
-      this.#client.request<T>({
+    return this.#send(`patch ${kind} ${namespace}/${name}`, async () => {
+      const answer = await this.#client.request<T | undefined>({
         method: "PATCH",
         path: targetPath(kind, namespace, name),
         query: { fieldManager: FIELD_MANAGER, force: true },
@@ -169,7 +169,13 @@ export class Writer {
         // The queue tries again: with a pause of its own for each target, and with what is the latest version then.
         attempts: 1,
         signal,
-      }));
+      });
+      // Of a proxy, say, or cut off.
+      if (typeof answer?.metadata !== "object") {
+        throw new KubeConnectionError("the answer holds no object", { timedOut: false });
+      }
+      return answer;
+    });
   }
 
   async #send<T>(what: string, send: () => Promise<T>): Promise<T> {

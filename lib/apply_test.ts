@@ -15,7 +15,7 @@ const content: TargetContent = {
 const { signal } = new AbortController();
 
 /** A writer to an API server that gives these answers, one a request. */
-function setUp(...answers: (Error | Record<string, unknown>)[]) {
+function setUp(...answers: (Error | Record<string, unknown> | "nothing")[]) {
   const requests: KubeRequest[] = [];
   /** What `mayWrite` says next; yes, when this is used up. */
   const leading: boolean[] = [];
@@ -23,7 +23,8 @@ function setUp(...answers: (Error | Record<string, unknown>)[]) {
     request<T>(request: KubeRequest): Promise<T> {
       requests.push(request);
       const answer = answers.shift() ?? new Error("Not expected");
-      return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer as T);
+      if (answer instanceof Error) return Promise.reject(answer);
+      return Promise.resolve((answer === "nothing" ? undefined : answer) as T);
     },
   };
   const unused = () => assert.fail("Not expected");
@@ -203,6 +204,25 @@ Deno.test("a failed write tells its cause, whether it may pass by itself, and ho
       assert.equal(error.message, `failed to patch ConfigMap app/example: ${cause.message}`);
       assert.deepEqual([error.transient, error.retryAfterMs, error.cause], [transient, retryAfterMs, cause]);
       assert.equal(requests.length, 1); // trying again is the queue's matter
+    });
+  }
+});
+
+Deno.test("an answer without an object is none: the write is tried again", async (t) => {
+  for (const answer of ["nothing", {}, { metadata: "x" }] as const) {
+    await t.step(JSON.stringify(answer), async () => {
+      for (const act of ["applyTarget", "cleanTarget"] as const) {
+        const { writer } = setUp(answer);
+        const done = act === "applyTarget"
+          ? writer.applyTarget(content, "app", "example", signal)
+          : writer.cleanTarget(targetRecord(), owner, signal);
+        await assert.rejects(done, (error) => {
+          assert.ok(error instanceof WriteError);
+          assert.equal(error.message, "failed to patch ConfigMap app/example: the answer holds no object");
+          assert.equal(error.transient, true);
+          return true;
+        });
+      }
     });
   }
 });

@@ -30,7 +30,7 @@ import {
 import { bundlesOfTarget, changesBundle, concernsSource } from "./triggers.ts";
 
 /** How many targets are written at once: the API server is no quicker with more (measured: bench/README.md). */
-const TARGET_CONCURRENCY = 10;
+export const TARGET_CONCURRENCY = 10;
 /** How many at once beside one that is urgent: all wait for the same API server, and a new namespace shall not wait long. */
 const TARGET_CONCURRENCY_BESIDE_URGENT = 4;
 
@@ -410,7 +410,9 @@ export class Controller {
 
   /** With the filter for expired certificates, a pool changes at a point in time, which no event tells. In milliseconds from now. */
   #nextExpiryMs(resolution: Resolution): number | undefined {
-    if (!this.#options.filters.expired || !resolution.ok) return undefined;
+    if (!this.#options.filters.expired) return undefined;
+    // It may be that all have expired only by a clock that is wrong; that it is set right is no event either.
+    if (!resolution.ok) return LONGEST_SLEEP_MS;
     // A certificate is expired after its notAfter, not at it.
     const wait = resolution.version.earliestExpiry + 1 - this.#options.clock.now();
     return Math.max(1, Math.min(wait, LONGEST_SLEEP_MS));

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -156,6 +157,37 @@ func TestFails(t *testing.T) {
 				t.Errorf("%q does not say %q", &stderr, test.says)
 			}
 		})
+	}
+}
+
+// A disk that is full in the middle of a file: the limit on the size of files stands in for it.
+func TestFullDisk(t *testing.T) {
+	input := folder(t, map[string]string{"a.json": strings.Repeat("new", 10_000)})
+	output := folder(t, map[string]string{"a.json": "good", "other.json": "O"})
+	before := contents(t, output)
+
+	signal.Ignore(syscall.SIGXFSZ)
+	defer signal.Reset(syscall.SIGXFSZ)
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	full := limit
+	full.Cur = 4096
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &full); err != nil {
+		t.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	code := run([]string{input, output}, &stderr)
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if code != 1 || !strings.Contains(stderr.String(), "file too large") {
+		t.Errorf("exit code is %d, and it says %q", code, &stderr)
+	}
+	// What was there is what is there: nothing half, and nothing left over.
+	if got := contents(t, output); !equal(got, before) {
+		t.Errorf("the folder holds %q", got)
 	}
 }
 

@@ -1,12 +1,19 @@
+import type { Source } from "./reread.ts";
+
 /** How to reach an API server and as whom. What kubeconfig files, in-cluster files and flags come to. */
 export interface ClusterConfig {
   /** Base URL, such as `https://127.0.0.1:6443`, without a trailing slash; may have a path. */
   readonly server: string;
   /**
-   * PEM of the CA certificates to trust. Deno's `fetch` trusts its default roots besides them; a process that is to trust
-   * these only is started with `DENO_TLS_CA_STORE=system` and `SSL_CERT_FILE=<this file>`.
+   * PEM of the CA certificates to trust. Deno's `fetch` trusts its default roots besides them, unless `DENO_TLS_CA_STORE` is set
+   * to nothing, as in `OPERATOR_ENVIRONMENT` of `build.ts`.
    */
   readonly caCertificates?: string;
+  /**
+   * Asked for before each request. Its answer comes before {@linkcode caCertificates}, and is the same string as long as
+   * nothing has changed. Never rejects. `force` says that the server could not be reached since it was asked last.
+   */
+  readonly caSource?: Source<string>;
   /** Client certificate and key, PEM. */
   readonly clientCertificate?: ClientCertificate;
   /** Asked for before each request. Its client certificate comes before {@linkcode clientCertificate}. */
@@ -47,7 +54,7 @@ export interface ClientCertificate {
  *
  * @throws {ClusterConfigError} if there are none.
  */
-export type CredentialSource = (options: { readonly force: boolean }) => Promise<Credentials>;
+export type CredentialSource = Source<Credentials>;
 
 /** A configuration that cannot be used. The message is one line for the user; it never holds a secret. */
 export class ClusterConfigError extends Error {

@@ -1,32 +1,21 @@
 import type { Clock } from "../clock.ts";
+import type { Logger } from "../log.ts";
 import { ClusterConfigError, type Credentials, type CredentialSource } from "./config.ts";
 import { type Host, readFailure } from "./host.ts";
+import { reread } from "./reread.ts";
 import { tlsProblem } from "./tls_problem.ts";
 
-/** Milliseconds for which a file is not read again: the Go client's interval for tokens, which live for an hour in pods. */
-const FILE_INTERVAL = 60_000;
+/** What sources that read files need. */
+export interface FileSourceDeps {
+  readonly host: Host;
+  readonly clock: Clock;
+  /** Is told when a file cannot be used any more. */
+  readonly log?: Logger;
+}
 
 /** Value of the `Authorization` header for a bearer token; undefined if it has characters that a header cannot carry. */
 export function asBearer(token: string): string | undefined {
   return /^[\x21-\x7e]+$/.test(token) ? `Bearer ${token}` : undefined;
-}
-
-/**
- * A source that keeps what it has.
- *
- * @param kept the credentials at hand, unless they are too old.
- * @param load gets new ones. Never at work twice at the same time: all that ask meanwhile wait for the same result.
- */
-export function keptCredentials(
-  kept: () => Credentials | undefined,
-  load: () => Promise<Credentials>,
-): CredentialSource {
-  let loading: Promise<Credentials> | undefined;
-  return ({ force }) => {
-    const usable = force ? undefined : kept();
-    if (usable !== undefined) return Promise.resolve(usable);
-    return loading ??= load().finally(() => loading = undefined);
-  };
 }
 
 /** Credentials that never change. */
@@ -38,25 +27,25 @@ export function fixedCredentials(credentials: Credentials): CredentialSource {
  * A bearer token in a file that is replaced from time to time: read again each minute, and when the token was refused.
  * When it cannot be read again, the last token stays in use.
  */
-export function tokenFile(path: string, { host, clock }: { host: Host; clock: Clock }): CredentialSource {
-  return reread(clock, async () => {
-    const authorization = asBearer((await readText(host, path, "the token")).trim());
+export function tokenFile(path: string, deps: FileSourceDeps): CredentialSource {
+  return reread(deps, async () => {
+    const authorization = asBearer((await readText(deps.host, path, "the token")).trim());
     if (authorization === undefined) {
       throw new ClusterConfigError(
         `${path} holds no token: it is empty, or has characters that an HTTP header cannot carry`,
       );
     }
     return { authorization };
-  });
+  }, sameCredentials);
 }
 
 /** A client certificate and its key in files, with the rules of {@linkcode tokenFile}. */
 export function clientCertificateFiles(
   read: { readonly certificate: () => Promise<string>; readonly key: () => Promise<string> },
   user: string,
-  clock: Clock,
+  deps: Omit<FileSourceDeps, "host">,
 ): CredentialSource {
-  return reread(clock, async () => {
+  return reread(deps, async () => {
     const clientCertificate = { certificate: await read.certificate(), key: await read.key() };
     // Between the replacement of the one file and of the other they do not fit: then the last pair stays in use.
     const problem = tlsProblem({ clientCertificate });
@@ -64,7 +53,7 @@ export function clientCertificateFiles(
       throw new ClusterConfigError(`The client certificate of user "${user}" cannot be used: ${problem}`);
     }
     return { clientCertificate };
-  });
+  }, sameCredentials);
 }
 
 /** The authorization of one source and the client certificate of another. */
@@ -86,26 +75,7 @@ export async function readText(host: Host, path: string, what: string): Promise<
   }
 }
 
-/** Reads at first, then again when the interval is over or by force; an unchanged answer stays the same object. */
-function reread(clock: Clock, read: () => Promise<Credentials>): CredentialSource {
-  let last: Credentials | undefined;
-  let readAt = 0;
-  return keptCredentials(
-    () => clock.monotonic() - readAt < FILE_INTERVAL ? last : undefined,
-    async () => {
-      try {
-        const credentials = await read();
-        if (last === undefined || !same(last, credentials)) last = credentials;
-      } catch (error) {
-        if (last === undefined) throw error;
-      }
-      readAt = clock.monotonic();
-      return last;
-    },
-  );
-}
-
-function same(a: Credentials, b: Credentials): boolean {
+function sameCredentials(a: Credentials, b: Credentials): boolean {
   return a.authorization === b.authorization &&
     a.clientCertificate?.certificate === b.clientCertificate?.certificate &&
     a.clientCertificate?.key === b.clientCertificate?.key;

@@ -1,13 +1,7 @@
 import assert from "node:assert/strict";
 import { FakeClock } from "../../tests/fake_clock.ts";
 import { ClusterConfigError, type Credentials } from "./config.ts";
-import {
-  bothCredentials,
-  clientCertificateFiles,
-  fixedCredentials,
-  keptCredentials,
-  tokenFile,
-} from "./credentials.ts";
+import { bothCredentials, clientCertificateFiles, fixedCredentials, tokenFile } from "./credentials.ts";
 import { makeTestCertificates } from "./test_certificates.ts";
 import { TestHost } from "./test_host.ts";
 
@@ -78,31 +72,13 @@ Deno.test("clientCertificateFiles keeps the last pair while the new one is half 
   const source = clientCertificateFiles(
     { certificate: () => Promise.resolve(files.certificate), key: () => Promise.resolve(files.key) },
     "u",
-    new FakeClock(),
+    { clock: new FakeClock() },
   );
   assert.deepEqual(await source(later), { clientCertificate: one });
   files.certificate = two.certificate;
   assert.deepEqual(await source(force), { clientCertificate: one });
   files.key = two.key;
   assert.deepEqual(await source(force), { clientCertificate: two });
-});
-
-Deno.test("keptCredentials loads once for all that ask meanwhile, and again after a failure", async () => {
-  let loads = 0;
-  let gate = Promise.withResolvers<Credentials>();
-  const source = keptCredentials(() => undefined, () => {
-    loads++;
-    return gate.promise;
-  });
-  const asked = [source(later), source(force), source(later)];
-  gate.reject(new ClusterConfigError("broken"));
-  for (const result of await Promise.allSettled(asked)) assert.equal(result.status, "rejected");
-  assert.equal(loads, 1);
-  gate = Promise.withResolvers();
-  const again = source(later);
-  gate.resolve({ authorization: "x" });
-  assert.deepEqual(await again, { authorization: "x" });
-  assert.equal(loads, 2);
 });
 
 Deno.test("bothCredentials: the same object until one of them changes", async () => {

@@ -1,7 +1,8 @@
 import { type Clock, delay } from "../clock.ts";
 import { ClusterConfigError, type Credentials, type CredentialSource } from "./config.ts";
-import { asBearer, keptCredentials } from "./credentials.ts";
+import { asBearer } from "./credentials.ts";
 import type { Host } from "./host.ts";
+import { kept } from "./reread.ts";
 import { tlsProblem } from "./tls_problem.ts";
 
 /** A plugin that a kubeconfig names (`users[].user.exec`), client.authentication.k8s.io/v1 or v1beta1. */
@@ -45,7 +46,7 @@ export function execCredentials(
   { host, clock }: { readonly host: Host; readonly clock: Clock },
 ): CredentialSource {
   let last: ExecAnswer | undefined;
-  return keptCredentials(
+  return kept(
     () => clock.now() < (last?.expiresAt ?? Infinity) - EXPIRY_MARGIN ? last?.credentials : undefined,
     async () => {
       last = readExecCredential(await run(plugin, cluster, user, host, clock), plugin, user);

@@ -56,6 +56,8 @@ interface Prepared {
 interface Connection {
   readonly transport: Promise<Transport>;
   readonly certificate: ClientCertificate | undefined;
+  /** PEM of the CA certificates that it trusts. */
+  readonly ca: string | undefined;
   users: number;
   retired: boolean;
 }
@@ -69,6 +71,10 @@ class HttpClient implements KubeClient {
   /** The credentials that were given last. */
   #credentials: Credentials | undefined;
   #renewing: Promise<Credentials> | undefined;
+  /** Whether the server could not be reached since the CA certificates were asked for. */
+  #unreached = false;
+  /** Whether the log says that the server's certificate is not trusted. */
+  #distrusted = false;
 
   constructor(config: ClusterConfig, options: KubeClientOptions) {
     this.#config = config;
@@ -189,7 +195,8 @@ class HttpClient implements KubeClient {
     });
     try {
       credentials = await sending.race(this.#currentCredentials(refused));
-      connection = this.#acquire(credentials.clientCertificate ?? this.#config.clientCertificate);
+      const ca = await sending.race(this.#currentCa());
+      connection = this.#acquire(credentials.clientCertificate ?? this.#config.clientCertificate, ca);
       const response = await this.#exchange(request, credentials, connection, sending);
       if (!response.ok) throw await this.#refusal(response);
       return await read(response, connection);
@@ -224,10 +231,31 @@ class HttpClient implements KubeClient {
         signal: sending.signal,
       });
       code = String(response.status);
+      this.#distrusted = false;
       return response;
+    } catch (error) {
+      // It may be that the server has a certificate of another CA by now. A file is read faster than that is found out.
+      this.#unreached = true;
+      this.#reportDistrust(error);
+      throw error;
     } finally {
       this.#options.onResponse?.({ method, code, host: this.#host, path });
     }
+  }
+
+  /**
+   * Says once what does not pass by itself. Whoever sends a request may have been told of a lost connection before, and take this
+   * for the same.
+   */
+  #reportDistrust(error: unknown): void {
+    const text = explain(error);
+    if (this.#distrusted || !/certificate/i.test(text)) return;
+    this.#distrusted = true;
+    this.#options.log.error(
+      "The certificate of the API server is not trusted: see to it that the CA file, or the kubeconfig, names its CA",
+      text,
+      { server: this.#config.server },
+    );
   }
 
   /** The credentials of the moment. Those that were refused are renewed, once for all that were refused with them. */
@@ -238,6 +266,14 @@ class HttpClient implements KubeClient {
 
   async #askCredentials(force: boolean): Promise<Credentials> {
     return this.#credentials = await this.#config.credentials?.({ force }) ?? {};
+  }
+
+  /** The CA certificates to trust at the moment. */
+  async #currentCa(): Promise<string | undefined> {
+    const { caSource, caCertificates } = this.#config;
+    const force = this.#unreached;
+    this.#unreached = false;
+    return caSource === undefined ? caCertificates : await caSource({ force });
   }
 
   async #readJson<T>(response: Response): Promise<T> {
@@ -259,16 +295,17 @@ class HttpClient implements KubeClient {
     return new KubeStatusError(readStatus(response.status, await response.text(), retryAfter));
   }
 
-  /** The connection to use now, with one more user. Another client certificate needs another connection. */
-  #acquire(certificate: ClientCertificate | undefined): Connection {
+  /** The connection to use now, with one more user. Other certificates, of the client or of CAs, need another connection. */
+  #acquire(certificate: ClientCertificate | undefined, ca: string | undefined): Connection {
     const last = this.#connection;
     if (
       last !== undefined && (last.certificate?.certificate !== certificate?.certificate ||
-        last.certificate?.key !== certificate?.key)
+        last.certificate?.key !== certificate?.key || last.ca !== ca)
     ) this.#retire(last);
     const connection = this.#connection ??= {
-      transport: openTransport(this.#config, certificate),
+      transport: openTransport(this.#config, certificate, ca),
       certificate,
+      ca,
       users: 0,
       retired: false,
     };
@@ -343,8 +380,13 @@ class Span {
 async function openTransport(
   config: ClusterConfig,
   certificate: ClientCertificate | undefined,
+  ca: string | undefined,
 ): Promise<Transport> {
-  const options = certificate === undefined ? config : { ...config, clientCertificate: certificate };
+  const options = {
+    ...config,
+    ...(certificate === undefined ? {} : { clientCertificate: certificate }),
+    ...(ca === undefined ? {} : { caCertificates: ca }),
+  };
   const lacksName = config.tlsServerName !== undefined || config.insecureSkipTlsVerify === true;
   if (!lacksName || config.server.startsWith("http:")) return createFetchTransport(options);
   const { createNodeTransport } = await import("./node_transport.ts");

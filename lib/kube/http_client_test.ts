@@ -721,6 +721,36 @@ Deno.test("TLS: client certificates; another one makes another connection", asyn
   );
 });
 
+for (const name of ["fetch", "node:https"]) {
+  Deno.test(`TLS: a server whose CA is replaced is reached as soon as that is known, over ${name}`, async () => {
+    let current = certificates.otherCa;
+    const asked: boolean[] = [];
+    await using server = await serveTls(certificates.server);
+    using it = connect({
+      server: server.url,
+      caCertificates: certificates.otherCa,
+      caSource: ({ force }) => {
+        asked.push(force);
+        return Promise.resolve(current);
+      },
+      ...(name === "fetch" ? {} : { tlsServerName: "localhost" }),
+    });
+    const ask = () => it.client.request<Seen>({ path: "/", attempts: 1 });
+    assert((await failure(ask())) instanceof KubeConnectionError);
+    assert((await failure(ask())) instanceof KubeConnectionError);
+    const told = () => it.lines.filter((line) => line.includes("is not trusted")).length;
+    assert.equal(told(), 1);
+    current = certificates.ca;
+    await ask();
+    await ask();
+    assert.deepEqual(asked, [false, true, true, false]);
+    // What was trusted before is not trusted any more, also while the server can be reached.
+    current = certificates.otherCa;
+    assert((await failure(ask())) instanceof KubeConnectionError);
+    assert.equal(told(), 2);
+  });
+}
+
 // Proxies
 
 Deno.test("proxy-url: CONNECT, with a password, and SOCKS5", async () => {

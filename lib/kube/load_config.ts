@@ -1,4 +1,3 @@
-import type { Clock } from "../clock.ts";
 import {
   type ClientCertificate,
   type ClusterConfig,
@@ -9,6 +8,7 @@ import {
   asBearer,
   bothCredentials,
   clientCertificateFiles,
+  type FileSourceDeps,
   fixedCredentials,
   readText,
   tokenFile,
@@ -24,6 +24,7 @@ import {
   parseKubeconfig,
   type UserEntry,
 } from "./kubeconfig.ts";
+import { reread, type Source } from "./reread.ts";
 import { tlsProblem } from "./tls_problem.ts";
 
 /** What the usual client flags say. An empty string is no value. Each comes before what a kubeconfig or the pod says. */
@@ -67,19 +68,22 @@ interface Chosen {
  * Finds out which API server to talk to, and as whom. Read is the first of these that there is: the kubeconfig that
  * `options` names, those that `KUBECONFIG` lists (merged; missing ones are skipped), what a pod is told of its cluster,
  * `~/.kube/config`. That order is controller-runtime's. Files are read, but nothing is connected to and no plugin runs.
+ * Which server, and which files, is settled here; the files of CA certificates, tokens and client certificates are read again
+ * while the configuration is in use.
  *
+ * @param deps.log is told when one of those cannot be used any more.
  * @throws {ClusterConfigError} if there is none, or it cannot be used.
  */
 export async function loadClusterConfig(
   options: ClusterOptions,
-  deps: { readonly host: Host; readonly clock: Clock },
+  deps: FileSourceDeps,
 ): Promise<ClusterConfig> {
   const { cluster, user, namespace, clusterName, userName } = withOptions(
     await choose(options, deps.host),
     options,
   );
   const server = readServer(cluster, clusterName);
-  const ca = await readCa(cluster, clusterName, deps.host);
+  const { caCertificates, caSource } = await certificateAuthority(cluster, clusterName, deps);
   checkProxy(cluster, clusterName);
   const overNodeHttps = cluster.tlsServerName !== undefined || cluster.insecureSkipTlsVerify === true;
   if (overNodeHttps && cluster.proxyUrl !== undefined) {
@@ -89,8 +93,9 @@ export async function loadClusterConfig(
   }
   return defined({
     server,
-    caCertificates: ca,
-    ...await authentication(user, userName, execCluster(server, ca, cluster), deps),
+    caCertificates,
+    caSource,
+    ...await authentication(user, userName, execCluster(server, caCertificates, cluster), deps),
     proxyUrl: cluster.proxyUrl,
     tlsServerName: cluster.tlsServerName,
     insecureSkipTlsVerify: cluster.insecureSkipTlsVerify,
@@ -279,23 +284,31 @@ function readServer(cluster: ClusterEntry, name: string): string {
   return url.origin + url.pathname.replace(/\/+$/, "");
 }
 
-/** PEM of the cluster's CA certificates. */
-async function readCa(cluster: ClusterEntry, name: string, host: Host): Promise<string | undefined> {
+/** PEM of the cluster's CA certificates, as they are now; and where they are read again, if they are in a file. */
+async function certificateAuthority(
+  cluster: ClusterEntry,
+  name: string,
+  deps: FileSourceDeps,
+): Promise<{ readonly caCertificates?: string; readonly caSource?: Source<string> }> {
   const { certificateAuthority: file, certificateAuthorityData: data } = cluster;
-  if (file === undefined && data === undefined) return undefined;
+  if (file === undefined && data === undefined) return {};
   if (cluster.insecureSkipTlsVerify) {
     throw new ClusterConfigError(
       `Cluster "${name}" has both insecure-skip-tls-verify and a certificate authority: remove one of them`,
     );
   }
-  const pem = data === undefined
-    ? await readText(host, file ?? "", `the certificate authority of cluster "${name}"`)
-    : decode(data, `certificate-authority-data of cluster "${name}"`);
-  const problem = tlsProblem({ caCertificates: pem });
-  if (problem !== undefined) {
+  const usable = (pem: string): string => {
+    const problem = tlsProblem({ caCertificates: pem });
+    if (problem === undefined) return pem;
     throw new ClusterConfigError(`The certificate authority of cluster "${name}" cannot be used: ${problem}`);
+  };
+  if (data !== undefined) {
+    return { caCertificates: usable(decode(data, `certificate-authority-data of cluster "${name}"`)) };
   }
-  return pem;
+  const read = async () =>
+    usable(await readText(deps.host, file ?? "", `the certificate authority of cluster "${name}"`));
+  const caSource = reread(deps, read, (a, b) => a === b);
+  return { caCertificates: await caSource({ force: false }), caSource };
 }
 
 function checkProxy(cluster: ClusterEntry, name: string): void {
@@ -311,7 +324,7 @@ async function authentication(
   user: UserEntry,
   name: string,
   cluster: Readonly<Record<string, unknown>>,
-  deps: { readonly host: Host; readonly clock: Clock },
+  deps: FileSourceDeps,
 ): Promise<{ clientCertificate?: ClientCertificate; credentials?: CredentialSource }> {
   if (user.authProvider !== undefined) {
     throw new ClusterConfigError(
@@ -356,14 +369,14 @@ async function authentication(
 async function clientCertificate(
   user: UserEntry,
   name: string,
-  { host, clock }: { readonly host: Host; readonly clock: Clock },
+  deps: FileSourceDeps,
 ): Promise<ClientCertificate | CredentialSource | undefined> {
   const part = (data: string | undefined, file: string | undefined, what: string) => {
     if (data !== undefined) {
       const text = decode(data, `${what}-data of user "${name}"`);
       return () => Promise.resolve(text);
     }
-    return file === undefined ? undefined : () => readText(host, file, `the ${what} of user "${name}"`);
+    return file === undefined ? undefined : () => readText(deps.host, file, `the ${what} of user "${name}"`);
   };
   const certificate = part(user.clientCertificateData, user.clientCertificate, "client-certificate");
   const key = part(user.clientKeyData, user.clientKey, "client-key");
@@ -376,7 +389,7 @@ async function clientCertificate(
     );
   }
   if (user.clientCertificateData === undefined || user.clientKeyData === undefined) {
-    return clientCertificateFiles({ certificate, key }, name, clock);
+    return clientCertificateFiles({ certificate, key }, name, deps);
   }
   const pair = { certificate: await certificate(), key: await key() };
   const problem = tlsProblem({ clientCertificate: pair });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { FakeClock } from "../../tests/fake_clock.ts";
+import { createLogger } from "../log.ts";
 import { type ClusterConfig, ClusterConfigError } from "./config.ts";
 import { type ClusterOptions, loadClusterConfig } from "./load_config.ts";
 import { makeTestCertificates } from "./test_certificates.ts";
@@ -111,8 +112,9 @@ for (const [name, options, files, variables, server] of sources) {
 
 Deno.test("loadClusterConfig: in a pod, as its service account", async () => {
   const host = new TestHost(podFiles, pod);
-  const { credentials, ...config } = await load({}, host);
+  const { credentials, caSource, ...config } = await load({}, host);
   assert.deepEqual(config, { server: "https://10.0.0.1", caCertificates: ca, namespace: "pod-ns" });
+  assert.equal(await caSource?.({ force: false }), ca);
   assert.deepEqual(await credentials?.({ force: false }), { authorization: "Bearer pod-token" });
   host.files[`${account}/token`] = "next";
   assert.deepEqual(await credentials?.({ force: true }), { authorization: "Bearer next" });
@@ -313,13 +315,42 @@ for (const [name, cluster, options, expected] of clusters) {
       "/etc/ca.crt": ca,
       "/etc/other.crt": otherCa,
     });
-    assert.deepEqual(await load({ kubeconfig: "/etc/k", ...options }, host), {
-      server,
-      namespace: "ns",
-      ...expected,
-    });
+    const { caSource: _, ...config } = await load({ kubeconfig: "/etc/k", ...options }, host);
+    assert.deepEqual(config, { server, namespace: "ns", ...expected });
   });
 }
+
+Deno.test("loadClusterConfig: a CA file is read again each minute and by force; one that cannot be used is told", async () => {
+  const broken: [string, text: string | undefined, problem: string][] = [
+    ["garbage", "hush", "it holds no PEM certificate"],
+    ["half written", otherCa.slice(0, 200), "section end"],
+    ["half written after a whole one", otherCa + ca.slice(0, 200), "section end"],
+    ["no DER", "-----BEGIN CERTIFICATE-----\naHVzaA==\n-----END CERTIFICATE-----\n", "BadEncoding"],
+    ["empty", "", "it holds no PEM certificate"],
+    ["gone", undefined, "it does not exist"],
+  ];
+  for (const [name, text, problem] of broken) {
+    const host = new TestHost({
+      "/etc/k": kubeconfig({ server: "https://a", "certificate-authority": "ca.crt" }, {}),
+      "/etc/ca.crt": ca,
+    });
+    const clock = new FakeClock();
+    const lines: string[] = [];
+    const log = createLogger({ format: "text", level: 1, clock, write: (line) => lines.push(line) });
+    const { caSource } = await loadClusterConfig({ kubeconfig: "/etc/k" }, { host, clock, log });
+    assert(caSource !== undefined);
+    if (text === undefined) delete host.files["/etc/ca.crt"];
+    else host.files["/etc/ca.crt"] = text;
+    for (const force of [true, true]) assert.equal(await caSource({ force }), ca, name);
+    assert.equal(lines.length, 1, name);
+    assert(lines[0]?.includes("stays in use") && lines[0].includes(problem), lines[0]);
+    assert.doesNotMatch(lines.join(), /hush|aHVzaA/);
+    host.files["/etc/ca.crt"] = otherCa;
+    assert.equal(await caSource({ force: false }), ca, name);
+    await clock.advance(60_000);
+    assert.equal(await caSource({ force: false }), otherCa, name);
+  }
+});
 
 Deno.test("loadClusterConfig: impersonation", async () => {
   const user = {

@@ -50,8 +50,19 @@ export interface OwnControlPlane {
   readonly auditLog: string;
   /** Process ids at this moment. */
   readonly pids: () => Readonly<Record<"etcd" | "kube-apiserver" | "kube-controller-manager", number>>;
-  /** Ends the API server and starts it again, with the same address and state. All connections break. */
-  readonly restartApiServer: () => Promise<void>;
+  /**
+   * Ends the API server and starts it again, with the same address and state. All connections break.
+   *
+   * @param signal `SIGTERM`, the default, ends watches properly.
+   */
+  readonly restartApiServer: (signal?: "SIGTERM" | "SIGKILL") => Promise<void>;
+  /** Kills etcd and starts it again, with the same address and state. */
+  readonly restartEtcd: () => Promise<void>;
+  /**
+   * Gives the API server a new serving certificate of a new CA, and restarts it and the controllers. `admin`, {@linkcode caFile} and
+   * the administrator's kubeconfig are those of the new CA from then on; what others have of the old one is worth nothing.
+   */
+  readonly replaceServingCa: () => Promise<void>;
 }
 
 /**
@@ -154,16 +165,19 @@ class Launch {
       ),
     ]);
 
-    const etcd = this.#start("etcd", [
-      `--data-dir=${dir}/etcd`,
-      `--listen-client-urls=${etcdUrl}`,
-      `--advertise-client-urls=${etcdUrl}`,
-      "--listen-peer-urls=http://127.0.0.1:0",
-      "--unsafe-no-fsync",
-      "--quota-backend-bytes=8589934592",
-      "--log-level=error",
-    ]);
-    await etcd.waitUntil("it is healthy", () => isReady(`${etcdUrl}/health`));
+    const startEtcd = async () => {
+      const etcd = this.#start("etcd", [
+        `--data-dir=${dir}/etcd`,
+        `--listen-client-urls=${etcdUrl}`,
+        `--advertise-client-urls=${etcdUrl}`,
+        "--listen-peer-urls=http://127.0.0.1:0",
+        "--unsafe-no-fsync",
+        "--quota-backend-bytes=8589934592",
+        "--log-level=error",
+      ]);
+      await etcd.waitUntil("it is healthy", () => isReady(`${etcdUrl}/health`));
+    };
+    await startEtcd();
     const startApiServer = async (): Promise<RestClient> => {
       const process = this.#start("kube-apiserver", [
         `--etcd-servers=${etcdUrl}`,
@@ -185,15 +199,11 @@ class Launch {
         "--audit-log-maxsize=0",
         ...this.#options.apiServerArgs ?? [],
       ]);
-      // The API server makes its certificate by itself.
+      // The API server makes its certificate by itself, and a CA for it, if there is none.
       await process.waitUntil("its certificate is there", () => exists(caFile));
-      this.#admin ??= new RestClient({
-        server,
-        caCertificates: await Deno.readTextFile(caFile),
-        token: adminToken,
-      });
-      const admin = this.#admin;
-      admin.reconnect();
+      const caCertificates = await Deno.readTextFile(caFile);
+      const admin = this.#admin ??= new RestClient({ server, caCertificates, token: adminToken });
+      admin.reconnect({ caCertificates });
       await process.waitUntil("it is ready", () => answers(admin, "/readyz"));
       await process.waitUntil(
         "namespace default is there",
@@ -205,26 +215,29 @@ class Launch {
     for (const manifest of this.#options.manifests ?? []) await admin.apply(manifest);
 
     const kubeconfig = `${dir}/kubeconfig.yaml`;
-    await writeKubeconfig(kubeconfig, admin, adminToken);
-    await writeKubeconfig(`${dir}/controllers.yaml`, admin, controllerToken);
-    const controllers = this.#start("kube-controller-manager", [
-      `--kubeconfig=${dir}/controllers.yaml`,
-      `--controllers=${CONTROLLERS.join(",")}`,
-      `--service-account-private-key-file=${dir}/service-account.key`,
-      `--root-ca-file=${caFile}`,
-      "--use-service-account-credentials=false",
-      "--leader-elect=false",
-      "--secure-port=0",
-      // So that hundreds of namespaces come and go quickly.
-      "--kube-api-qps=500",
-      "--kube-api-burst=1000",
-      "--concurrent-namespace-syncs=20",
-      "--concurrent-gc-syncs=20",
-    ]);
-    await controllers.waitUntil(
-      "it publishes the root CA",
-      () => answers(admin, "/api/v1/namespaces/default/configmaps/kube-root-ca.crt"),
-    );
+    const startControllers = async () => {
+      await writeKubeconfig(kubeconfig, admin, adminToken);
+      await writeKubeconfig(`${dir}/controllers.yaml`, admin, controllerToken);
+      const controllers = this.#start("kube-controller-manager", [
+        `--kubeconfig=${dir}/controllers.yaml`,
+        `--controllers=${CONTROLLERS.join(",")}`,
+        `--service-account-private-key-file=${dir}/service-account.key`,
+        `--root-ca-file=${caFile}`,
+        "--use-service-account-credentials=false",
+        "--leader-elect=false",
+        "--secure-port=0",
+        // So that hundreds of namespaces come and go quickly.
+        "--kube-api-qps=500",
+        "--kube-api-burst=1000",
+        "--concurrent-namespace-syncs=20",
+        "--concurrent-gc-syncs=20",
+      ]);
+      await controllers.waitUntil(
+        "it publishes the root CA",
+        () => answers(admin, "/api/v1/namespaces/default/configmaps/kube-root-ca.crt"),
+      );
+    };
+    await startControllers();
 
     const stop = () => this.stop();
     return {
@@ -241,10 +254,24 @@ class Launch {
           "kube-apiserver": this.#process("kube-apiserver").pid,
           "kube-controller-manager": this.#process("kube-controller-manager").pid,
         }),
-        restartApiServer: async () => {
+        restartApiServer: async (signal = "SIGTERM") => {
           // Time to end the watches properly, but not to wait until the last idle connection is gone.
-          await this.#process("kube-apiserver").end("SIGTERM", 2_000);
+          await this.#process("kube-apiserver").end(signal, 2_000);
           await startApiServer();
+        },
+        restartEtcd: async () => {
+          await this.#process("etcd").end("SIGKILL");
+          await startEtcd();
+        },
+        replaceServingCa: async () => {
+          await Promise.all([
+            this.#process("kube-apiserver").end("SIGKILL"),
+            this.#process("kube-controller-manager").end("SIGKILL"),
+          ]);
+          // It makes another pair, and another CA.
+          await Deno.remove(`${dir}/certs`, { recursive: true });
+          await startApiServer();
+          await startControllers();
         },
       },
       stop,

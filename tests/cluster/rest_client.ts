@@ -53,13 +53,13 @@ export class RestError extends Error {
  * operator must not share its faults.
  */
 export class RestClient implements Disposable {
-  readonly config: RestConfig;
+  #config: RestConfig;
   readonly #userAgent: string;
   readonly #plurals = new Map<string, { name: string; namespaced: boolean }>();
   #http: Deno.HttpClient;
 
   constructor(config: RestConfig, userAgent = "trust-manager-tests") {
-    this.config = config;
+    this.#config = config;
     this.#userAgent = userAgent;
     this.#http = openHttpClient(config);
   }
@@ -177,10 +177,19 @@ export class RestClient implements Disposable {
     return this.#http;
   }
 
-  /** Drops the open connections, for instance because the server was restarted. */
-  reconnect(): void {
+  get config(): RestConfig {
+    return this.#config;
+  }
+
+  /**
+   * Drops the open connections, for instance because the server was restarted.
+   *
+   * @param change what of the configuration is different from now on.
+   */
+  reconnect(change: Partial<RestConfig> = {}): void {
+    this.#config = { ...this.#config, ...change };
     this.#http.close();
-    this.#http = openHttpClient(this.config);
+    this.#http = openHttpClient(this.#config);
   }
 
   [Symbol.dispose](): void {

@@ -1,0 +1,259 @@
+import assert from "node:assert/strict";
+import type { ConfigMap } from "../../lib/kube/objects.ts";
+import { canonicalPem, pemText, ROOT_1, ROOT_2 } from "../builders.ts";
+import { WRITES } from "../cluster/audit.ts";
+import { manyCertificates } from "../many_certificates.ts";
+import { bundlePath, TestCluster, TRUST_NAMESPACE } from "./test_cluster.ts";
+
+const OPERATOR = `system:serviceaccount:${TRUST_NAMESPACE}:trust-manager`;
+const RBAC = "/apis/rbac.authorization.k8s.io/v1";
+
+/** What the API server allows in one ConfigMap, in bytes. */
+const LIMIT = 1_048_576;
+
+Deno.test("What cannot be written harms nothing that can", async (t) => {
+  await using cluster = await TestCluster.start();
+  const { admin, audit } = cluster;
+  const sources = [{ inLine: pemText(ROOT_1) }];
+  const target = (label: string) => ({
+    configMap: { key: "ca.pem" },
+    namespaceSelector: { matchLabels: { [label]: "yes" } },
+  });
+  const holds = (namespace: string, name: string, text: string) =>
+    cluster.targetBecomes(namespace, name, "is as wanted", (it) => it?.data?.["ca.pem"] === text);
+
+  await t.step("One namespace is forbidden, one over quota, one Terminating for ever", async () => {
+    await using operator = await cluster.operator("--leader-elect=false");
+    const good = Array.from({ length: 10 }, (_, index) => `d-good-${index}`);
+    for (const name of [...good, "a-forbidden", "b-quota", "c-ending"]) {
+      await cluster.createNamespace(name, { mixed: "yes" });
+    }
+    // The right to write ConfigMaps is given namespace by namespace.
+    const role = `${RBAC}/clusterroles/trust-manager`;
+    const { rules } = await admin.request<{ rules: { resources: string[]; verbs: string[] }[] }>("GET", role);
+    await admin.mergePatch(role, {
+      rules: rules.map((rule) =>
+        rule.resources.includes("configmaps") ? { ...rule, verbs: ["get", "list", "watch"] } : rule
+      ),
+    });
+    await admin.create(`${RBAC}/clusterroles`, {
+      metadata: { name: "writer" },
+      rules: rules.filter(({ resources }) => resources.includes("configmaps")),
+    });
+    const allow = (namespace: string) =>
+      admin.create(`${RBAC}/namespaces/${namespace}/rolebindings`, {
+        metadata: { name: "writer" },
+        roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "writer" },
+        subjects: [{ kind: "ServiceAccount", name: "trust-manager", namespace: TRUST_NAMESPACE }],
+      });
+    for (const namespace of [...good, "b-quota", "c-ending"]) await allow(namespace);
+    await cluster.putConfigMap("c-ending", "holder", {});
+    await admin.mergePatch("/api/v1/namespaces/c-ending/configmaps/holder", {
+      metadata: { finalizers: ["example.com/hold"] },
+    });
+    await admin.delete("/api/v1/namespaces/c-ending");
+    await admin.create("/api/v1/namespaces/b-quota/resourcequotas", {
+      metadata: { name: "none" },
+      spec: { hard: { "count/configmaps": "1" } },
+    });
+    await admin.waitFor<{ status?: { used?: Record<string, string> } }>(
+      "/api/v1/namespaces/b-quota/resourcequotas/none",
+      "is counted",
+      (quota) => quota?.status?.used?.["count/configmaps"] === "1",
+    );
+
+    const mark = await audit.mark();
+    const start = performance.now();
+    await cluster.putBundle("mixed", { sources, target: target("mixed") });
+    for (const namespace of good) await holds(namespace, "mixed", canonicalPem(ROOT_1));
+    assert.ok(performance.now() - start < 5_000, `the good ones took ${performance.now() - start} ms`);
+    const condition = await cluster.condition("mixed", "False");
+    assert.equal(condition.reason, "SyncConfigMapTargetFailed");
+    assert.match(
+      condition.message,
+      /^Failed to sync bundle ConfigMap to namespace "a-forbidden": failed to patch ConfigMap a-forbidden\/mixed: configmaps "mixed" is forbidden: User "system:serviceaccount:cert-manager:trust-manager" cannot patch resource "configmaps" .* \(and 1 more\)$/,
+    );
+    // A change reaches the good ones all the same.
+    await cluster.putBundle("mixed", { sources: [{ inLine: pemText(ROOT_2) }], target: target("mixed") });
+    for (const namespace of good) await holds(namespace, "mixed", canonicalPem(ROOT_2));
+    await cluster.condition("mixed", "False");
+    const writes = await audit.since(mark, { user: OPERATOR, verb: WRITES, resource: "configmaps" });
+    // Twice, for two contents; what fails is tried again after 0.5 s, 1 s, 2 s and so on.
+    const seconds = (performance.now() - start) / 1000;
+    const tries = 2 * (2 + Math.log2(1 + seconds / 0.5));
+    for (const namespace of [...good, "a-forbidden", "b-quota", "c-ending"]) {
+      const count = writes.filter((entry) => entry.namespace === namespace).length;
+      const most = namespace === "c-ending" ? 0 : namespace.startsWith("d-") ? 2 : tries;
+      assert.ok(count <= most, `${count} writes in ${namespace} within ${seconds} s`);
+    }
+
+    await allow("a-forbidden");
+    await admin.delete("/api/v1/namespaces/b-quota/resourcequotas/none");
+    await admin.mergePatch("/api/v1/namespaces/c-ending/configmaps/holder", {
+      metadata: { finalizers: null },
+    });
+    await admin.waitUntilGone("/api/v1/namespaces/c-ending");
+    await cluster.createNamespace("c-ending", { mixed: "yes" });
+    await allow("c-ending");
+    for (const namespace of [...good, "a-forbidden", "b-quota", "c-ending"]) {
+      await holds(namespace, "mixed", canonicalPem(ROOT_2));
+    }
+    await cluster.synced("mixed");
+    assert.equal(await operator.stop(), 0);
+    await cluster.deleteBundles("mixed");
+    await admin.mergePatch(role, { rules });
+  });
+
+  await t.step("The content grows above 1 MiB: the last good content stays in every target", async () => {
+    await using operator = await cluster.operator("--leader-elect=false");
+    const namespaces = Array.from({ length: 5 }, (_, index) => `large-${index}`);
+    for (const name of namespaces) await cluster.createNamespace(name, { large: "yes" });
+    // Each part is below the limit, and twice as much text is not.
+    const put = (first: number, second: number) =>
+      Promise.all([
+        cluster.putConfigMap(TRUST_NAMESPACE, "part-1", { "ca.crt": manyCertificates(first) }),
+        cluster.putConfigMap(TRUST_NAMESPACE, "part-2", { "ca.crt": manyCertificates(second, 10_000) }),
+      ]);
+    await put(5, 5);
+    await cluster.putBundle("large", {
+      sources: ["part-1", "part-2"].map((name) => ({ configMap: { name, key: "ca.crt" } })),
+      target: target("large"),
+    });
+    await cluster.synced("large");
+    const states = async () => {
+      const all = await Promise.all(namespaces.map((namespace) => cluster.target(namespace, "large")));
+      return all.map((it) => ({
+        version: it?.metadata.resourceVersion,
+        length: it?.data?.["ca.pem"]?.length ?? 0,
+      }));
+    };
+    const before = await states();
+    const mark = await audit.mark();
+    await put(1400, 5); // still fits
+    await cluster.targetBecomes(
+      "large-0",
+      "large",
+      "is large",
+      (it) => (it?.data?.["ca.pem"]?.match(/BEGIN/g) ?? []).length === 1405,
+    );
+    await cluster.synced("large");
+    const full = await states();
+    assert.notDeepEqual(full, before);
+
+    const grown = await audit.mark();
+    let last = 0;
+    for (const count of [500, 300, 250]) {
+      await put(1400, count);
+      const condition = await cluster.condition("large", "False", ({ message }) => {
+        const size = Number(/would hold (\d+) bytes/.exec(message)?.[1]);
+        return size > LIMIT && size !== last;
+      });
+      last = Number(/would hold (\d+) bytes/.exec(condition.message)?.[1]);
+      assert.equal(condition.reason, "SyncConfigMapTargetFailed");
+      assert.match(condition.message, /more than the 1048576 that the API server allows; remove sources/);
+      await cluster.event("large", condition.reason, condition.message);
+    }
+    // Nothing has been written, and nothing is while others are at work.
+    await cluster.putBundle("beside", { sources, target: target("large") });
+    await cluster.synced("beside");
+    const writes = await audit.since(grown, { user: OPERATOR, verb: WRITES });
+    const about = (name: string) => writes.filter((entry) => entry.name === name);
+    assert.deepEqual(about("large").filter(({ resource }) => resource === "configmaps"), []);
+    assert.ok(about("large").length <= 6, `${about("large").length} writes of the status`);
+    assert.deepEqual(await states(), full);
+    await put(5, 6);
+    for (const namespace of namespaces) {
+      await cluster.targetBecomes(
+        namespace,
+        "large",
+        "is small again",
+        (it) => (it?.data?.["ca.pem"]?.match(/BEGIN/g) ?? []).length === 11,
+      );
+    }
+    await cluster.synced("large");
+    const all = await audit.since(mark, {
+      user: OPERATOR,
+      verb: WRITES,
+      resource: "configmaps",
+      name: "large",
+    });
+    // Two good contents, each perhaps by way of one that has only the first part's change.
+    assert.ok(all.length <= 5 * namespaces.length, `${all.length} writes`);
+    assert.equal(await operator.stop(), 0);
+    await cluster.deleteBundles("large", "beside");
+  });
+
+  await t.step(
+    "100 Bundles are broken: few events, few lines, and a good one is in sync at once",
+    async () => {
+      await using operator = await cluster.operator("--leader-elect=false", "--log-level=1");
+      await cluster.createNamespace("broken", { broken: "yes" });
+      const count = 100;
+      const key = (label: string) => `-----BEGIN ${label}-----\nc2VjcmV0\n-----END ${label}-----\n`;
+      await cluster.putConfigMap(TRUST_NAMESPACE, "broken", { "ca.crt": key("PRIVATE KEY") });
+      const mark = await audit.mark();
+      const names = Array.from({ length: count }, (_, index) => `broken-${index}`);
+      const put = names.map((name, index) =>
+        cluster.putBundle(name, {
+          // One half has a source with a private key, which is tried again and again; the other has none.
+          sources: [{ configMap: { name: index % 2 === 0 ? "broken" : "missing", key: "ca.crt" } }],
+          target: target("broken"),
+        })
+      );
+      const start = performance.now();
+      await cluster.putBundle("good", { sources, target: target("broken") });
+      await cluster.synced("good");
+      const took = performance.now() - start;
+      assert.ok(took < 5_000, `the good one took ${took} ms`);
+      assert.equal((await cluster.target("broken", "good"))?.data?.["ca.pem"], canonicalPem(ROOT_1));
+      await Promise.all(put);
+      for (const name of names) await cluster.condition(name, "False");
+      await cluster.event("broken-99", "SourceNotFound");
+
+      // 20 changes of the source that leave it as bad as it was.
+      const noise = await audit.mark();
+      const lines = operator.output.split("\n").length;
+      assert.ok(lines < 8 * count, `${lines} lines`);
+      for (let i = 0; i < 20; i++) {
+        await cluster.putConfigMap(TRUST_NAMESPACE, "broken", { "ca.crt": `# ${i}\n${key("PRIVATE KEY")}` });
+      }
+      // And two more rounds of retries of the half that is tried again.
+      const retries = async () =>
+        Number(/workqueue_retries_total\{name="bundles"\} (\d+)/.exec(await operator.metrics())?.[1] ?? 0);
+      for (const deadline = performance.now() + 20_000; await retries() < count;) {
+        assert.ok(performance.now() < deadline, `only ${await retries()} retries`);
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      await cluster.putBundle("good", { sources: [{ inLine: pemText(ROOT_2) }], target: target("broken") });
+      await holds("broken", "good", canonicalPem(ROOT_2));
+      await cluster.synced("good");
+      const told = (await audit.since(noise, { user: OPERATOR, verb: WRITES }))
+        .filter(({ resource, name }) => resource !== "leases" && name !== "good" && !/good/.test(name));
+      const about = told.filter(({ resource }) => resource === "bundles");
+      assert.deepEqual(about, [], "a status is written though nothing has changed");
+      const moreLines = operator.output.split("\n").length - lines;
+      assert.ok(moreLines < 3 * count, `${moreLines} lines for 20 changes that change nothing`);
+
+      const writes = await audit.since(mark, { user: OPERATOR, verb: WRITES });
+      const of = (resource: string) => writes.filter((entry) => entry.resource === resource);
+      assert.ok(of("bundles").length <= count + 4, `${of("bundles").length} writes of statuses`);
+      assert.ok(of("events").length <= count + 4, `${of("events").length} writes of events`);
+      assert.deepEqual(of("configmaps").map(({ name }) => name), ["good", "good"]);
+      assert.doesNotMatch(operator.output, /c2VjcmV0/);
+
+      // Healed by one change, all of them that it concerns.
+      await cluster.putConfigMap(TRUST_NAMESPACE, "broken", { "ca.crt": pemText(ROOT_1) });
+      for (let index = 0; index < count; index += 2) {
+        await cluster.synced(`broken-${index}`);
+        await holds("broken", `broken-${index}`, canonicalPem(ROOT_1));
+      }
+      const { items } = await admin.request<{ items: ConfigMap[] }>(
+        "GET",
+        "/api/v1/namespaces/broken/configmaps",
+      );
+      assert.equal(items.filter(({ metadata }) => metadata.name.startsWith("broken-")).length, count / 2);
+      assert.equal(await operator.stop(), 0);
+      for (const name of names) await admin.delete(bundlePath(name));
+    },
+  );
+});
