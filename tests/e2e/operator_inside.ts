@@ -31,20 +31,21 @@ export class OperatorInside implements AsyncDisposable {
     ]);
     assert.ok(command.run === "operator");
     const { options } = command;
-    return new OperatorInside(async ({ clock, log }, signal) =>
-      await runOperator({
+    return new OperatorInside(async ({ clock, log: lines }, signal) => {
+      const log = createLogger({ format: "text", level: 3, write: (line) => lines.push(line), clock });
+      return await runOperator({
         options,
-        cluster: await loadClusterConfig(options.client, { host: systemHost, clock }),
+        cluster: await loadClusterConfig(options.client, { host: systemHost, clock, log }),
         hostname: "inside",
         podNamespace: undefined,
         userAgent: "trust-manager/inside",
         clock,
         random: Math.random,
-        log: createLogger({ format: "text", level: 3, write: (line) => log.push(line), clock }),
+        log,
         metrics: new Metrics(clock.now(), "test"),
         ...(watchIdleTimeoutMs === undefined ? {} : { watchIdleTimeoutMs }),
-      }, signal)
-    );
+      }, signal);
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
