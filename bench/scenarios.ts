@@ -24,7 +24,7 @@ export async function sync(stage: Stage, contender: Contender): Promise<void> {
 }
 
 /** The same writes by bare loops. */
-export async function bareLoops(stage: Stage): Promise<void> {
+export async function bareLoops(stage: Stage, loops: readonly typeof LOOPS[number][] = LOOPS): Promise<void> {
   const { cluster, trust, content } = stage;
   const name = "bare-loop";
   const uid = await cluster.createBundle(name, content);
@@ -42,7 +42,7 @@ export async function bareLoops(stage: Stage): Promise<void> {
       stage.record({ scenario, contender, content, namespaces, targets: namespaces, ...reading });
     };
     await write("first sync", LOOPS[0]);
-    for (const atOnce of LOOPS) await write("source change", atOnce);
+    for (const atOnce of loops) await write("source change", atOnce);
   } finally {
     await cluster.deleteBundles(name);
   }

@@ -1,0 +1,233 @@
+import assert from "node:assert/strict";
+import { WRITES } from "../cluster/audit.ts";
+import { canonicalPem, pemText, ROOT_1, ROOT_2, type TestCertificate } from "../builders.ts";
+import { FaultProxy, type ProxiedRequest } from "../faults/fault_proxy.ts";
+import type { OperatorProcess } from "./operator_process.ts";
+import { TestCluster, TRUST_NAMESPACE } from "./test_cluster.ts";
+
+const SERVICE_ACCOUNT = `system:serviceaccount:${TRUST_NAMESPACE}:trust-manager`;
+const LEASE =
+  `/apis/coordination.k8s.io/v1/namespaces/${TRUST_NAMESPACE}/leases/trust-manager-leader-election`;
+/** What the audit log knows those by that came through the proxy. */
+const MARK = "(through the proxy)";
+const SHORT_LEASE = ["--leader-election-lease-duration=5s", "--leader-election-renew-deadline=4s"];
+
+/** Enough that writes are under way for a while. */
+const NAMESPACES = Array.from({ length: 30 }, (_, i) => `n-${i}`);
+
+interface Lease {
+  readonly metadata: { readonly name: string };
+  readonly spec?: { readonly holderIdentity?: string };
+}
+
+Deno.test("Partitions: one leader writes, and all is right afterwards", async (t) => {
+  await using cluster = await TestCluster.start();
+  const { admin, audit } = cluster;
+  for (const name of NAMESPACES) await cluster.createNamespace(name, { cut: "yes" });
+  let source: TestCertificate = ROOT_1;
+  const put = async (certificate: TestCertificate) => {
+    source = certificate;
+    await cluster.putConfigMap(TRUST_NAMESPACE, "source", { "ca.crt": pemText(certificate) });
+  };
+  const other = () => source === ROOT_1 ? ROOT_2 : ROOT_1;
+  await put(ROOT_1);
+  await cluster.putBundle("cut", {
+    sources: [{ configMap: { name: "source", key: "ca.crt" } }],
+    target: { configMap: { key: "ca.pem" }, namespaceSelector: { matchLabels: { cut: "yes" } } },
+  });
+  /** How many targets hold what they should. */
+  const right = async () => {
+    const { items } = await admin.request<{ items: { data?: Record<string, string> }[] }>(
+      "GET",
+      "/api/v1/configmaps?labelSelector=trust.cert-manager.io/bundle=cut",
+    );
+    return items.filter(({ data }) => data?.["ca.pem"] === canonicalPem(source)).length;
+  };
+  const converged = async () => {
+    await until(async () => await right() === NAMESPACES.length, "all targets are right");
+    await cluster.synced("cut");
+  };
+  const holder = async () => (await admin.get<Lease>(LEASE))?.spec?.holderIdentity ?? "";
+  /** Waits until a process leads, and returns its identity. */
+  const leading = async (operator: OperatorProcess) => {
+    await until(
+      async () => /^leader_election_master_status\{.*\} 1$/m.test(await operator.metrics()),
+      "it leads",
+    );
+    return await holder();
+  };
+  const anotherLeads = async (than: string) => {
+    await until(async () => ![than, ""].includes(await holder()), "another process leads");
+  };
+  const viaProxy = async (proxy: FaultProxy, ...flags: string[]): Promise<OperatorProcess> =>
+    await cluster.operatorWith({ kubeconfig: await proxy.kubeconfig(cluster.operatorKubeconfig), flags });
+  const start = () => FaultProxy.start(cluster.controlPlane, { userAgent: MARK });
+  /** Writes of targets and statuses that came through the proxy since `since`. */
+  const late = async (since: Awaited<ReturnType<typeof audit.mark>>) =>
+    (await audit.since(since, { user: SERVICE_ACCOUNT, userAgent: MARK, verb: WRITES }))
+      .filter(({ resource }) => resource !== "leases" && resource !== "events");
+
+  await t.step(
+    "A leader without connection loses to the standby, ends, and writes nothing any more",
+    async () => {
+      await using proxy = await start();
+      await using leader = await viaProxy(proxy, ...SHORT_LEASE);
+      const first = await leading(leader);
+      await converged();
+      await using standby = await cluster.operator(...SHORT_LEASE);
+      const since = await audit.mark();
+      {
+        using _partition = proxy.partition();
+        await put(other());
+        // A deletion and an edit, which the old leader would repair.
+        await admin.delete("/api/v1/namespaces/n-1/configmaps/cut");
+        await admin.mergePatch("/api/v1/namespaces/n-2/configmaps/cut", { data: { "ca.pem": "theirs" } });
+        await anotherLeads(first);
+        assert.equal(await leader.exited(), 1);
+        assert.match(leader.output, /Lost the lease/);
+        await converged();
+      }
+      await converged();
+      assert.deepEqual(await late(since), []);
+      const writes = await audit.since(since, {
+        user: SERVICE_ACCOUNT,
+        verb: WRITES,
+        resource: "configmaps",
+      });
+      for (const [target, entries] of Map.groupBy(writes, ({ namespace }) => namespace)) {
+        assert.equal(entries.length, 1, `${target} was written ${entries.length} times`);
+      }
+      assert.equal(writes.length, NAMESPACES.length);
+      assert.equal(await standby.stop(), 0);
+    },
+  );
+
+  await t.step(
+    "A leader that is cut off while it writes: what was under way is all that arrives late",
+    async () => {
+      await using proxy = await start();
+      await using leader = await viaProxy(proxy, ...SHORT_LEASE);
+      const first = await leading(leader);
+      await converged();
+      await using standby = await cluster.operator(...SHORT_LEASE);
+      const { promise: released, resolve: release } = Promise.withResolvers<void>();
+      let [sent, held] = [0, 0];
+      using holding = proxy.use((request) => {
+        if (!isTargetWrite(request) || ++sent <= 10) return undefined;
+        held++;
+        return { kind: "late", until: released };
+      });
+      await put(other());
+      await until(() => Promise.resolve(held >= 4), "writes are under way");
+      const since = await audit.mark();
+      {
+        using _partition = proxy.partition();
+        await put(other()); // back again: what is under way is wrong now
+        await anotherLeads(first);
+        assert.equal(await leader.exited(), 1);
+        await converged();
+      }
+      assert.deepEqual(await late(since), []);
+      holding[Symbol.dispose]();
+      release();
+      await until(async () => (await late(since)).length >= held, "what was under way has arrived");
+      const arrived = (await late(since)).map(({ verb, resource, code }) => [verb, resource, code]);
+      assert.deepEqual(arrived, Array(held).fill(["patch", "configmaps", 200]));
+      await converged();
+      assert.equal(await standby.stop(), 0);
+    },
+  );
+
+  const ends: readonly (readonly [string, (proxy: FaultProxy) => void])[] = [
+    ["the connections go on", () => {}],
+    ["the connections are broken", (proxy) => proxy.breakConnections()],
+  ];
+  for (const [name, end] of ends) {
+    await t.step(`A partition that is shorter than the deadline of the lease; then ${name}`, async () => {
+      await using proxy = await start();
+      await using operator = await viaProxy(proxy);
+      const first = await leading(operator);
+      await converged();
+      const since = await audit.mark();
+      {
+        using _partition = proxy.partition();
+        await put(other());
+        await admin.delete("/api/v1/namespaces/n-1/configmaps/cut");
+        await sleep(4_000);
+        end(proxy);
+      }
+      await converged();
+      assert.equal(await holder(), first);
+      const writes = await late(since);
+      assert.ok(writes.length <= NAMESPACES.length + 5, `${writes.length} writes`);
+      assert.equal(await operator.stop(), 0);
+    });
+  }
+
+  await t.step(
+    "A partition that outlasts the lease, without a standby: the process ends, and its successor goes on",
+    async () => {
+      await using proxy = await start();
+      await using operator = await viaProxy(proxy, ...SHORT_LEASE);
+      await leading(operator);
+      await converged();
+      const since = await audit.mark();
+      {
+        using _partition = proxy.partition();
+        await put(other());
+        assert.equal(await operator.exited(), 1);
+      }
+      assert.deepEqual(await late(since), []);
+      await using successor = await viaProxy(proxy, ...SHORT_LEASE);
+      await converged();
+      assert.equal(
+        (await late(since)).filter(({ resource }) => resource === "configmaps").length,
+        NAMESPACES.length,
+      );
+      assert.equal(await successor.stop(), 0);
+    },
+  );
+
+  await t.step(
+    "Connections that freeze while it writes and while it renews the lease are replaced",
+    async () => {
+      await using proxy = await start();
+      await using operator = await viaProxy(proxy);
+      const first = await leading(operator);
+      await converged();
+      const since = await audit.mark();
+      let [writes, leases] = [0, 0];
+      using _rule = proxy.use((request) => {
+        if (isTargetWrite(request) && writes++ === 0) return { kind: "freeze" };
+        if (request.resource === "leases" && leases++ === 0) return { kind: "freeze" };
+        return undefined;
+      });
+      await put(other());
+      await converged();
+      await until(() => Promise.resolve(leases > 1), "the lease is renewed");
+      assert.equal(proxy.faults.get("freeze"), 2);
+      assert.equal(await holder(), first);
+      const sent = await audit.since(since, { user: SERVICE_ACCOUNT, verb: WRITES, resource: "configmaps" });
+      for (const [target, entries] of Map.groupBy(sent, ({ namespace }) => namespace)) {
+        assert.ok(entries.length <= 2, `${target} was written ${entries.length} times`);
+      }
+      assert.equal(await operator.stop(), 0);
+    },
+  );
+});
+
+function isTargetWrite({ method, resource, namespace }: ProxiedRequest): boolean {
+  return method === "PATCH" && resource === "configmaps" && namespace !== undefined;
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Waits for what has no event to wait for. */
+async function until(condition: () => Promise<boolean>, what: string, timeoutMs = 40_000): Promise<void> {
+  for (const deadline = performance.now() + timeoutMs; !await condition();) {
+    if (performance.now() > deadline) throw new Error(`Waited ${timeoutMs} ms in vain: ${what}`);
+    await sleep(25);
+  }
+}
