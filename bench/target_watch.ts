@@ -97,15 +97,29 @@ export class TargetWatch implements AsyncDisposable {
   }
 
   async #start(): Promise<void> {
-    const list = await (await this.#get(TARGETS, METADATA_LIST)).json();
-    for (const object of list.items ?? []) this.#apply("ADDED", object);
+    const first = await this.#list();
+    this.#reading = this.#readOn(first).catch((error) => this.#fail(error));
+  }
+
+  /** Lists all targets, and returns the watch of what comes after. */
+  async #list(): Promise<Response> {
+    const list: { metadata: { resourceVersion: string }; items?: KubeObject[] } =
+      await (await this.#get(TARGETS, METADATA_LIST)).json();
+    const gone = new Set(this.#targets.keys());
+    for (const object of list.items ?? []) gone.delete(this.#apply("ADDED", object));
+    for (const key of gone) this.#remove(key);
+    for (const check of this.#waiting) check();
     const from =
       `&watch=true&timeoutSeconds=${WATCH_SECONDS}&resourceVersion=${list.metadata.resourceVersion}`;
-    const response = await this.#get(TARGETS + from, METADATA);
-    this.#reading = this.#read(response).then(
-      () => this.#fail(new Error("The watch of the benchmark has ended")),
-      (error) => this.#fail(error),
-    );
+    return await this.#get(TARGETS + from, METADATA);
+  }
+
+  /** Reads watches for ever. API servers end those that are too slow for a burst of events, such as the deletion of all targets. */
+  async #readOn(response: Response): Promise<never> {
+    for (;;) {
+      await this.#read(response);
+      response = await this.#list();
+    }
   }
 
   async #get(path: string, accept: string): Promise<Response> {
@@ -137,12 +151,11 @@ export class TargetWatch implements AsyncDisposable {
     }
   }
 
-  #apply(type: string, { metadata }: KubeObject): void {
+  /** Returns the target's key. */
+  #apply(type: string, { metadata }: KubeObject): string {
     const key = `${metadata.namespace}/${metadata.name}`;
-    const before = this.#targets.get(key);
-    if (before !== undefined) this.#add(before, -1);
-    this.#targets.delete(key);
-    if (type === "DELETED") return;
+    this.#remove(key);
+    if (type === "DELETED") return key;
     const after = {
       bundle: metadata.labels?.[BUNDLE_LABEL] ?? "",
       hash: metadata.annotations?.[HASH_ANNOTATION] ?? "",
@@ -150,6 +163,13 @@ export class TargetWatch implements AsyncDisposable {
     };
     this.#targets.set(key, after);
     this.#add(after, 1);
+    return key;
+  }
+
+  #remove(key: string): void {
+    const before = this.#targets.get(key);
+    if (before !== undefined) this.#add(before, -1);
+    this.#targets.delete(key);
   }
 
   #add({ bundle, hash }: Target, count: number): void {
