@@ -31,9 +31,15 @@ async function write(order: BareLoopOrder, body: Uint8Array<ArrayBuffer>, client
     for (const namespace of rest) {
       const path = `/api/v1/namespaces/${namespace}/configmaps/${order.name}`;
       const url = `${order.server}${path}?fieldManager=${FIELD_MANAGER}&force=true`;
-      const response = await fetch(url, { method: "PATCH", headers, body, client });
-      const text = await response.text();
-      if (!response.ok) throw new Error(`PATCH ${path} was answered with ${response.status}: ${text}`);
+      for (let attempts = 3;; attempts--) {
+        const response = await fetch(url, { method: "PATCH", headers, body, client });
+        const text = await response.text();
+        if (response.ok) break;
+        // With thousands of targets of this size, etcd times out now and then.
+        if (response.status < 500 || attempts === 1) {
+          throw new Error(`PATCH ${path} was answered with ${response.status}: ${text}`);
+        }
+      }
     }
   }));
 }

@@ -13,6 +13,7 @@ export type Scenario =
   | "burst of 500 namespaces"
   | "50 Bundles"
   | "10,000 small targets"
+  | "restart with 10,000 small targets"
   | "steady state";
 
 /** Who did it; the number is how many requests a bare loop has on their way at once. */

@@ -103,7 +103,7 @@ export async function manyTargets(stage: Stage, contenders: readonly Contender[]
     await session.createBundles();
     await session.inSync();
   });
-  for (const contender of contenders) await session.restart("10,000 small targets", contender);
+  for (const contender of contenders) await session.restart("restart with 10,000 small targets", contender);
 }
 
 async function firstSync(session: Session): Promise<void> {

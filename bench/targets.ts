@@ -77,6 +77,15 @@ export function targetsOf(measurements: readonly Measurement[]): Target[] {
     1.3,
   );
 
+  const many = (contender: ContenderName) =>
+    figure(measurements, { scenario: "restart with 10,000 small targets", contender }, (it) => it.peakMib);
+  add(
+    "peak RSS, 10,000 small targets, compared with the peer's",
+    ratio(many("operator"), many("peer")),
+    "≤",
+    1,
+  );
+
   const latency = (scenario: Scenario, fraction: number) => {
     const found = select(measurements, { scenario, contender: "operator" })
       .filter(({ namespaces }) => namespaces >= LARGE);
