@@ -29,6 +29,7 @@ LABEL org.opencontainers.image.title="trust-manager" \
 COPY --from=build /src/dist/trust-manager /trust-manager
 # See OPERATOR_ENVIRONMENT in build.ts.
 ENV MALLOC_MMAP_THRESHOLD_=65536
+ENV MALLOC_ARENA_MAX=1
 ENV DENO_TLS_CA_STORE=
 # Any other user will do as well, as OpenShift has it.
 USER 65532:65532

@@ -41,6 +41,8 @@ export const OPERATOR_FLAGS: readonly string[] = [
 export const OPERATOR_ENVIRONMENT: Readonly<Record<string, string>> = {
   // Larger blocks, such as bodies of requests, go back to the system when they are freed, rather than to glibc's heap: 2 to 3 MB less.
   MALLOC_MMAP_THRESHOLD_: "65536",
+  // One heap for all threads, of which next to none allocates at the same time as another: 0.5 to 1 MB less.
+  MALLOC_ARENA_MAX: "1",
   // None of the public CAs that Deno brings: an API server's certificate is that of the cluster's CA, and of nobody else.
   DENO_TLS_CA_STORE: "",
 };

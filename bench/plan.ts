@@ -97,7 +97,7 @@ export function planOf({ sizes, scenarios, peerSizes, rounds }: PlanOptions): St
     };
     if (pem.rounds > 0 || pem.events.size > 0 || pem.manyBundles || pem.manyTargets) stints.push(pem);
     if (scenarios.has("formats") && ends) {
-      stints.push({ ...none, content: "all formats", rounds: 1, peerRounds: withPeer ? 1 : 0 });
+      stints.push({ ...none, content: "all formats", rounds, peerRounds: withPeer ? 1 : 0 });
     }
   }
   return stints;

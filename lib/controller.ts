@@ -1,6 +1,6 @@
 import type { TargetKind } from "./api/bundle.ts";
 import { NotLeadingError, WriteError, type Writer } from "./apply.ts";
-import { subjectOf } from "./certs/subject.ts";
+import { BundleReports } from "./bundle_reports.ts";
 import { type Clock, delay } from "./clock.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { decide } from "./decide.ts";
@@ -117,6 +117,7 @@ export class Controller {
   readonly #states = new Map<string, BundleState>();
   readonly #ownWrites: OwnWrites;
   readonly #repairs: RepairLimiter;
+  readonly #reports: BundleReports;
   readonly #bundles: KeyedQueue;
   readonly #targets: KeyedQueue;
   readonly #statuses: KeyedQueue;
@@ -128,6 +129,7 @@ export class Controller {
     this.#targetNamespaces = new Set(options.targetNamespaces);
     this.#ownWrites = new OwnWrites(options.clock, (record) => this.#recheck(record));
     this.#repairs = new RepairLimiter(options.clock);
+    this.#reports = new BundleReports(options);
     const { clock, random, metrics, log } = options;
     const queue = (
       name: string,
@@ -278,13 +280,7 @@ export class Controller {
   onListFailure(kind: "Namespace" | TargetKind, cause: string): void {
     if (!this.#started) return;
     for (const bundle of this.#options.view.bundles.values()) {
-      this.#options.recordEvent({
-        type: "Warning",
-        reason: `${kind}ListError`,
-        action: "SyncFailed",
-        note: `Failed to list ${kind.toLowerCase()}s: ${cause}`,
-        regarding: regarding(bundle),
-      });
+      this.#reports.listFailed(bundle, kind, cause);
     }
   }
 
@@ -322,7 +318,7 @@ export class Controller {
       ...(encodeKeyStore && { encodeKeyStore }),
       ...(previous?.lastGood && { previous: previous.lastGood }),
     });
-    if (resolution.ok && previous?.bundle.generation !== bundle.generation) this.#reportRefusal(bundle);
+    if (resolution.ok && previous?.bundle.generation !== bundle.generation) this.#reports.refused(bundle);
     const state: BundleState = previous ?? {
       bundle,
       resolution,
@@ -339,7 +335,7 @@ export class Controller {
     state.resolution = resolution;
     state.wanted = undefined;
     if (resolution.ok) {
-      this.#reportPool(state.lastGood?.resolution, bundle, resolution);
+      this.#reports.resolved(bundle, resolution, state.lastGood?.resolution);
       state.lastGood = { bundle, resolution };
     }
     this.#states.set(name, state);
@@ -360,52 +356,6 @@ export class Controller {
     for (const key of openTargets(state)) this.#targets.forget(key);
     this.#states.delete(name);
     this.#options.metrics.forgetBundle(name);
-  }
-
-  /** Says what a pool leaves out, and which certificates it has lost since the last pass: those are not trusted any more. */
-  #reportPool(
-    last: Resolution & { ok: true } | undefined,
-    bundle: BundleRecord,
-    resolution: Resolution & { ok: true },
-  ): void {
-    const { log, metrics, recordEvent } = this.#options;
-    if (last?.version === resolution.version) return;
-    for (const { message, fields } of resolution.notices) {
-      log.info(message, { bundle: bundle.name, ...fields });
-    }
-    if (last === undefined) return;
-    const kept = new Set(resolution.version.pool.map(({ sha256 }) => sha256));
-    const lost = last.version.pool.filter(({ sha256 }) => !kept.has(sha256));
-    if (lost.length === 0) return;
-    metrics.certificatesRemoved(bundle.name, lost.length);
-    const names = lost.map((certificate) => `${subjectOf(certificate)} (SHA-256 ${certificate.sha256})`);
-    names.forEach((certificate) =>
-      log.info("Certificate is not in the Bundle any more", { bundle: bundle.name, certificate })
-    );
-    recordEvent({
-      type: "Normal",
-      reason: "CertificatesRemoved",
-      action: "Resolved",
-      note: `${lost.length} certificates are not in the Bundle any more: ${names.join("; ")}`,
-      regarding: regarding(bundle),
-    });
-  }
-
-  /** Says that a stored Bundle is one that admission would refuse. It is synced all the same, as the Go project does. */
-  #reportRefusal(bundle: BundleRecord): void {
-    if (bundle.refusal === undefined) return;
-    const { log, recordEvent } = this.#options;
-    log.info("Bundle would be refused if it were written now", {
-      bundle: bundle.name,
-      refusal: bundle.refusal,
-    });
-    recordEvent({
-      type: "Warning",
-      reason: "InvalidBundle",
-      action: "Validate",
-      note: `This Bundle would be refused if it were written now: ${bundle.refusal}`,
-      regarding: regarding(bundle),
-    });
   }
 
   /** With the filter for expired certificates, a pool changes at a point in time, which no event tells. In milliseconds from now. */
@@ -480,36 +430,10 @@ export class Controller {
     if (pause > 0) {
       state.paused.set(key, wanted);
       this.#targets.addAfter(key, pause);
-      return this.#reportContest(state.bundle, kind, namespace, name, pause);
+      return this.#reports.contested(state.bundle, kind, namespace, name, pause);
     }
     state.pending.add(key);
     this.#targets.add(key, cause === "bulk" ? "bulk" : "urgent");
-  }
-
-  #reportContest(
-    bundle: BundleRecord,
-    kind: TargetKind,
-    namespace: string,
-    name: string,
-    pauseMs: number,
-  ): void {
-    const { log, recordEvent } = this.#options;
-    log.info("Target is changed again and again by somebody else", {
-      bundle: bundle.name,
-      kind,
-      namespace,
-      name,
-      pauseMs,
-    });
-    recordEvent({
-      type: "Warning",
-      reason: "TargetContested",
-      action: "Repair",
-      note:
-        `${kind} ${namespace}/${name} is changed again and again by somebody else; it is repaired after a pause. ` +
-        "Find who else writes it (its managedFields tell), or give one of the two another name",
-      regarding: regarding(bundle),
-    });
   }
 
   /** Nothing is to be done for a target any more. */
@@ -679,7 +603,7 @@ export class Controller {
       return;
     }
     if (stored.generation !== state.bundle.generation || state.pending.size > 0) return;
-    const { clock, writer, recordEvent, log } = this.#options;
+    const { clock, writer, log } = this.#options;
     const limited = this.#targetNamespaces.size > 0;
     const desired = foldStatus(state.resolution, state.failures.values(), limited, stored.defaultCaVersion);
     if (!statusDiffers(desired, stored)) return;
@@ -703,16 +627,7 @@ export class Controller {
       throw error;
     }
     if (!conditionDiffers(desired, stored.condition)) return;
-    const failed = desired.status === "False";
-    if (failed) log.error("Bundle is not in sync", desired.message, { bundle: name, reason: desired.reason });
-    else log.info("Synced Bundle", { bundle: name });
-    recordEvent({
-      type: failed ? "Warning" : "Normal",
-      reason: desired.reason,
-      action: failed ? "SyncFailed" : "Synced",
-      note: desired.note,
-      regarding: regarding(stored),
-    });
+    this.#reports.outcome(stored, desired);
   }
 
   #countWanted({ resolution }: BundleState): number {
@@ -737,11 +652,6 @@ function isOpen({ pending, failures, paused }: BundleState, key: string): boolea
 /** Whether both say the same, if in other words. */
 function isRewording(a: WrittenStatus, b: WrittenStatus): boolean {
   return a.generation === b.generation && a.status === b.status && a.reason === b.reason;
-}
-
-/** The Bundle as an event refers to it. */
-function regarding(bundle: BundleRecord) {
-  return { apiVersion: "trust.cert-manager.io/v1alpha1", kind: "Bundle", name: bundle.name, uid: bundle.uid };
 }
 
 /** Key of a target among the own writes: whichever Bundle it is of. */

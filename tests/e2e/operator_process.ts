@@ -1,4 +1,5 @@
 import { OPERATOR_ENVIRONMENT } from "../../build.ts";
+import { assertNoSecrets } from "./no_secrets.ts";
 
 /** The operator as a process of its own, as users run it. */
 export class OperatorProcess implements AsyncDisposable {
@@ -109,6 +110,7 @@ export class OperatorProcess implements AsyncDisposable {
     this.kill("SIGKILL");
     await this.#process.status;
     await this.#reading;
+    assertNoSecrets("the log", this.output);
   }
 
   async #read(stream: ReadableStream<Uint8Array>): Promise<void> {

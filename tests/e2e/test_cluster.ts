@@ -1,9 +1,16 @@
 import { OPERATOR_FLAGS, SCRIPT } from "../../build.ts";
-import type { Bundle, BundleSpec, TargetKind } from "../../lib/api/bundle.ts";
-import type { Condition, ConfigMap, KubeObject } from "../../lib/kube/objects.ts";
+import {
+  type Bundle,
+  BUNDLE_LABEL,
+  type BundleSpec,
+  FIELD_MANAGER,
+  type TargetKind,
+} from "../../lib/api/bundle.ts";
+import type { Condition, ConfigMap, KubeObject, Secret } from "../../lib/kube/objects.ts";
 import { AuditLog } from "../cluster/audit.ts";
 import { type ControlPlane, startControlPlane } from "../cluster/control_plane.ts";
 import { serviceAccountKubeconfig } from "../cluster/kubectl.ts";
+import { assertNoSecrets } from "./no_secrets.ts";
 import { OperatorProcess } from "./operator_process.ts";
 
 const MANIFESTS = new URL("../../deploy/", import.meta.url);
@@ -206,8 +213,29 @@ export class TestCluster implements AsyncDisposable {
     return this.#kubeconfig;
   }
 
+  /** Ends it, after a look at all that the operator has written: whatever the scenario was, no secret may be in there. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.controlPlane.stop();
+    try {
+      await this.#findNoSecrets();
+    } finally {
+      await this.controlPlane.stop();
+    }
+  }
+
+  async #findNoSecrets(): Promise<void> {
+    const items = async <T>(path: string) => (await this.admin.get<{ items: T[] }>(path))?.items ?? [];
+    const label = `?labelSelector=${encodeURIComponent(BUNDLE_LABEL)}`;
+    assertNoSecrets("targets", JSON.stringify(await items(`/api/v1/configmaps${label}`)));
+    for (const { metadata, data } of await items<Secret>(`/api/v1/secrets${label}`)) {
+      const ours = JSON.stringify(metadata.managedFields?.filter(({ manager }) => manager === FIELD_MANAGER));
+      for (const [key, value] of Object.entries(data ?? {})) {
+        // What others keep in the same Secret is theirs.
+        if (ours.includes(`"f:${key}"`)) assertNoSecrets("a target", atob(value));
+      }
+    }
+    const bundles = await items<Bundle>("/apis/trust.cert-manager.io/v1alpha1/bundles");
+    assertNoSecrets("statuses", JSON.stringify(bundles.map(({ status }) => status)));
+    assertNoSecrets("events", JSON.stringify(await items("/apis/events.k8s.io/v1/events")));
   }
 }
 

@@ -1,0 +1,120 @@
+import type { TargetKind } from "./api/bundle.ts";
+import { subjectOf } from "./certs/subject.ts";
+import type { EventInput } from "./kube/event_recorder.ts";
+import type { Logger } from "./log.ts";
+import type { Metrics } from "./metrics.ts";
+import type { BundleRecord } from "./records/bundle_record.ts";
+import type { Resolution } from "./resolve.ts";
+import type { DesiredStatus } from "./status.ts";
+
+/** Whom reports go to. */
+export interface ReportSinks {
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** Takes an event about a Bundle; never fails. */
+  readonly recordEvent: (event: EventInput) => void;
+}
+
+/** What people are told of Bundles: by events, by the log, and by a metric where something can be counted. */
+export class BundleReports {
+  readonly #sinks: ReportSinks;
+
+  constructor(sinks: ReportSinks) {
+    this.#sinks = sinks;
+  }
+
+  /** Namespaces or targets cannot be listed: the Bundle goes on with what is known, which may be out of date. */
+  listFailed(bundle: BundleRecord, kind: "Namespace" | TargetKind, cause: string): void {
+    this.#record(bundle, {
+      type: "Warning",
+      reason: `${kind}ListError`,
+      action: "SyncFailed",
+      note: `Failed to list ${kind.toLowerCase()}s: ${cause}`,
+    });
+  }
+
+  /**
+   * What a new pool leaves out, and which certificates it has lost: those are not trusted any more.
+   *
+   * @param last what the Bundle came to before; undefined at first.
+   */
+  resolved(
+    bundle: BundleRecord,
+    resolution: Resolution & { ok: true },
+    last: Resolution & { ok: true } | undefined,
+  ): void {
+    const { log, metrics } = this.#sinks;
+    if (last?.version === resolution.version) return;
+    for (const { message, fields } of resolution.notices) {
+      log.info(message, { bundle: bundle.name, ...fields });
+    }
+    if (last === undefined) return;
+    const kept = new Set(resolution.version.pool.map(({ sha256 }) => sha256));
+    const lost = last.version.pool.filter(({ sha256 }) => !kept.has(sha256));
+    if (lost.length === 0) return;
+    metrics.certificatesRemoved(bundle.name, lost.length);
+    const names = lost.map((certificate) => `${subjectOf(certificate)} (SHA-256 ${certificate.sha256})`);
+    names.forEach((certificate) =>
+      log.info("Certificate is not in the Bundle any more", { bundle: bundle.name, certificate })
+    );
+    this.#record(bundle, {
+      type: "Normal",
+      reason: "CertificatesRemoved",
+      action: "Resolved",
+      note: `${lost.length} certificates are not in the Bundle any more: ${names.join("; ")}`,
+    });
+  }
+
+  /** A stored Bundle is one that admission would refuse. It is synced all the same, as the Go project does. */
+  refused(bundle: BundleRecord): void {
+    const { refusal } = bundle;
+    if (refusal === undefined) return;
+    this.#sinks.log.info("Bundle would be refused if it were written now", { bundle: bundle.name, refusal });
+    this.#record(bundle, {
+      type: "Warning",
+      reason: "InvalidBundle",
+      action: "Validate",
+      note: `This Bundle would be refused if it were written now: ${refusal}`,
+    });
+  }
+
+  /** Somebody else changes a target again and again, so that it waits for `pauseMs` milliseconds. */
+  contested(bundle: BundleRecord, kind: TargetKind, namespace: string, name: string, pauseMs: number): void {
+    this.#sinks.log.info("Target is changed again and again by somebody else", {
+      bundle: bundle.name,
+      kind,
+      namespace,
+      name,
+      pauseMs,
+    });
+    this.#record(bundle, {
+      type: "Warning",
+      reason: "TargetContested",
+      action: "Repair",
+      note:
+        `${kind} ${namespace}/${name} is changed again and again by somebody else; it is repaired after a pause. ` +
+        "Find who else writes it (its managedFields tell), or give one of the two another name",
+    });
+  }
+
+  /** The condition of a Bundle says something new. */
+  outcome(bundle: BundleRecord, { status, reason, message, note }: DesiredStatus): void {
+    const { log } = this.#sinks;
+    const failed = status === "False";
+    if (failed) log.error("Bundle is not in sync", message, { bundle: bundle.name, reason });
+    else log.info("Synced Bundle", { bundle: bundle.name });
+    this.#record(bundle, {
+      type: failed ? "Warning" : "Normal",
+      reason,
+      action: failed ? "SyncFailed" : "Synced",
+      note,
+    });
+  }
+
+  #record({ name, uid }: BundleRecord, event: Omit<EventInput, "regarding">): void {
+    this.#sinks.recordEvent({
+      ...event,
+      regarding: { apiVersion: "trust.cert-manager.io/v1alpha1", kind: "Bundle", name, uid },
+    });
+  }
+}
