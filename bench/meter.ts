@@ -36,6 +36,7 @@ export class Meter {
    * @param pid of the contender; undefined if it has yet to be started.
    */
   static async start(cluster: BenchCluster, pid?: number): Promise<Meter> {
+    await cluster.compact();
     const bytes = pid === undefined ? NO_BYTES : await socketBytesOf(pid);
     return new Meter(cluster, pid, await cluster.audit.mark(), bytes);
   }

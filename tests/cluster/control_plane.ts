@@ -58,6 +58,8 @@ export interface OwnControlPlane {
   readonly restartApiServer: (signal?: "SIGTERM" | "SIGKILL") => Promise<void>;
   /** Kills etcd and starts it again, with the same address and state. */
   readonly restartEtcd: () => Promise<void>;
+  /** Drops etcd's history up to now, and returns when its space is free again. Watches go on; they are served from memory. */
+  readonly compactEtcd: () => Promise<void>;
   /**
    * Gives the API server a new serving certificate of a new CA, and restarts it and the controllers. `admin`, {@linkcode caFile} and
    * the administrator's kubeconfig are those of the new CA from then on; what others have of the old one is worth nothing.
@@ -263,6 +265,7 @@ class Launch {
           await this.#process("etcd").end("SIGKILL");
           await startEtcd();
         },
+        compactEtcd: () => compactEtcd(etcdUrl),
         replaceServingCa: async () => {
           await Promise.all([
             this.#process("kube-apiserver").end("SIGKILL"),
@@ -366,4 +369,16 @@ async function answers(client: RestClient, path: string): Promise<boolean> {
   } catch {
     return false;
   }
+}
+
+/** By etcd's JSON gateway (etcd API reference, KV.Range and KV.Compact). */
+async function compactEtcd(etcdUrl: string): Promise<void> {
+  const post = async (path: string, body: unknown): Promise<{ header: { revision: string } }> => {
+    const response = await fetch(`${etcdUrl}/v3/kv/${path}`, { method: "POST", body: JSON.stringify(body) });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`etcd refused ${path} with ${response.status}: ${text}`);
+    return JSON.parse(text);
+  };
+  const { header: { revision } } = await post("range", { key: btoa("\0"), limit: 1 });
+  await post("compaction", { revision, physical: true });
 }
