@@ -4,7 +4,13 @@ import type { BundleSpec } from "../../lib/api/bundle.ts";
 import type { ConfigMap } from "../../lib/kube/objects.ts";
 import { canonicalPem, pemText, ROOT_1, ROOT_2, type TestCertificate } from "../builders.ts";
 import type { AuditEntry, AuditMark } from "../cluster/audit.ts";
-import { type Fault, FaultProxy, type FaultRule, type ProxiedRequest } from "../faults/fault_proxy.ts";
+import {
+  type Fault,
+  FaultProxy,
+  type FaultRule,
+  isTargetWrite,
+  type ProxiedRequest,
+} from "../faults/fault_proxy.ts";
 import { OperatorInside } from "./operator_inside.ts";
 import { TestCluster, TRUST_NAMESPACE } from "./test_cluster.ts";
 
@@ -53,8 +59,6 @@ interface Timed extends ProxiedRequest {
 const isWatch = ({ watch }: ProxiedRequest) => watch;
 const isInitialStream = ({ query }: ProxiedRequest) => query.get("sendInitialEvents") === "true";
 const isLease = ({ resource }: ProxiedRequest) => resource === "leases";
-const isTargetWrite = ({ method, resource, namespace }: ProxiedRequest) =>
-  method === "PATCH" && resource === "configmaps" && namespace !== undefined;
 const isWrite = ({ method }: ProxiedRequest) => method !== "GET";
 
 /** A rule that does `fault` to all that `chosen` says. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { WRITES } from "../cluster/audit.ts";
 import { canonicalPem, pemText, ROOT_1, ROOT_2, type TestCertificate } from "../builders.ts";
-import { FaultProxy, type ProxiedRequest } from "../faults/fault_proxy.ts";
+import { FaultProxy, isTargetWrite } from "../faults/fault_proxy.ts";
 import type { OperatorProcess } from "./operator_process.ts";
 import { TestCluster, TRUST_NAMESPACE } from "./test_cluster.ts";
 
@@ -215,10 +215,6 @@ Deno.test("Partitions: one leader writes, and all is right afterwards", async (t
     },
   );
 });
-
-function isTargetWrite({ method, resource, namespace }: ProxiedRequest): boolean {
-  return method === "PATCH" && resource === "configmaps" && namespace !== undefined;
-}
 
 function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));

@@ -404,6 +404,11 @@ function resourceOf(
   return { group, resource, subresource, namespace, name };
 }
 
+/** Whether it patches a ConfigMap, as who writes targets does. */
+export function isTargetWrite({ method, resource, namespace }: ProxiedRequest): boolean {
+  return method === "PATCH" && resource === "configmaps" && namespace !== undefined;
+}
+
 /** Whether the answer is all of a collection. */
 function isInitial({ method, watch, resource, name, query }: ProxiedRequest): boolean {
   if (method !== "GET" || resource === "" || name !== undefined || query.has("continue")) return false;

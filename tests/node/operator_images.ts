@@ -36,8 +36,6 @@ export async function makeOperatorImages(dir: string, report: (line: string) => 
   const { containers: [operator], initContainers: [defaultPackage] } =
     (deployment as Deployment).spec.template.spec;
 
-  const copier = `${dir}/copyandmaybepause`;
-  await buildCopier(copier, report);
   const archives = [`${dir}/operator.tar`, `${dir}/package.tar`] as const;
   await makeImage(archives[0], {
     reference: operator?.image ?? "",
@@ -50,8 +48,20 @@ export async function makeOperatorImages(dir: string, report: (line: string) => 
     env: { ...OPERATOR_ENVIRONMENT, DENO_NO_UPDATE_CHECK: "1" },
     user: "65532:65532",
   });
-  await makeImage(archives[1], {
-    reference: defaultPackage?.image ?? "",
+  await makePackageImage(archives[1], defaultPackage?.image ?? "", report);
+  return [...archives];
+}
+
+/** Makes the image of the default CA package, as an archive: it has what this machine trusts. */
+export async function makePackageImage(
+  archive: string,
+  reference: string,
+  report: (line: string) => void,
+): Promise<void> {
+  const copier = `${archive}-copier`;
+  await buildCopier(copier, report);
+  await makeImage(archive, {
+    reference,
     files: {
       "/copyandmaybepause": { from: copier },
       "/debian-package/cert-manager-package-debian.json": {
@@ -61,11 +71,10 @@ export async function makeOperatorImages(dir: string, report: (line: string) => 
     entrypoint: ["/copyandmaybepause"],
     user: "65532:65532",
   });
-  return [...archives];
 }
 
 /** The program of the default CA package's image: copies the package into a folder. */
-export async function buildCopier(output: string, report: (line: string) => void): Promise<void> {
+async function buildCopier(output: string, report: (line: string) => void): Promise<void> {
   const go = await findGo(goVersionOf(await Deno.readTextFile(`${COPIER}/go.mod`)), report);
   const { success, stderr } = await new Deno.Command(go.command, {
     args: ["build", "-trimpath", "-buildvcs=false", "-o", output, "."],

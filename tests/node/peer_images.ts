@@ -1,12 +1,10 @@
-import { packageOfThisMachine } from "../../default-ca-package/machine_package.ts";
-import { encodePackage } from "../../default-ca-package/package_file.ts";
 import { goModuleDirectory } from "../cluster/go_module.ts";
 import type { Helm } from "../helm/helm.ts";
 import { parseManifests } from "../cluster/rest_client.ts";
 import { buildPeer } from "../peer/build_peer.ts";
 import { ROOT } from "../project_files.ts";
 import { makeImage } from "./image.ts";
-import { buildCopier } from "./operator_images.ts";
+import { makePackageImage } from "./operator_images.ts";
 
 /** The chart of the Go project, of the release that tests/peer pins. */
 export async function peerChart(): Promise<string> {
@@ -30,8 +28,6 @@ export async function makePeerImages(
   const deployment = parseManifests(yaml).find(({ kind }) => kind === "Deployment");
   const { containers: [operator], initContainers: [defaultPackage] } =
     Object(deployment?.["spec"]).template.spec;
-  const copier = `${dir}/peer-copier`;
-  await buildCopier(copier, report);
   const archives = [`${dir}/peer.tar`, `${dir}/peer-package.tar`] as const;
   await makeImage(archives[0], {
     reference: operator.image,
@@ -39,16 +35,6 @@ export async function makePeerImages(
     entrypoint: ["/trust-manager"],
     user: "65532:65532",
   });
-  await makeImage(archives[1], {
-    reference: defaultPackage.image,
-    files: {
-      "/copyandmaybepause": { from: copier },
-      "/debian-package/cert-manager-package-debian.json": {
-        text: encodePackage(await packageOfThisMachine()).json,
-      },
-    },
-    entrypoint: ["/copyandmaybepause"],
-    user: "65532:65532",
-  });
+  await makePackageImage(archives[1], defaultPackage.image, report);
   return [...archives];
 }
