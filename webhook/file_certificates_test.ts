@@ -29,8 +29,14 @@ class Fixture implements AsyncDisposable {
   }
 
   async put(certificate: string, privateKey: string): Promise<void> {
-    await Deno.writeTextFile(`${this.dir}/tls.crt`, certificate);
-    await Deno.writeTextFile(`${this.dir}/tls.key`, privateKey);
+    await this.replace("tls.crt", certificate);
+    await this.replace("tls.key", privateKey);
+  }
+
+  /** Replaces a file at once: a file that is written in place is seen empty by a look at that moment. */
+  async replace(name: string, content: string): Promise<void> {
+    await Deno.writeTextFile(`${this.dir}/${name}.new`, content);
+    await Deno.rename(`${this.dir}/${name}.new`, `${this.dir}/${name}`);
   }
 
   async until(what: string, condition: () => boolean): Promise<void> {
@@ -101,7 +107,7 @@ Deno.test("a broken pair is told once and keeps the former one", async () => {
   await files.put(one.certificate, one.privateKey);
   await files.until("the first is used", () => files.used.length === 1);
   const before = files.broken;
-  await Deno.writeTextFile(`${files.dir}/tls.key`, two.privateKey);
+  await files.replace("tls.key", two.privateKey);
   await files.until("it was said", () => files.broken > before && files.source.problem() !== undefined);
   assert.match(
     files.source.problem() ?? "",
