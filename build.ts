@@ -23,8 +23,9 @@ export const PERMISSIONS: readonly string[] = [
  * does is wait and send bytes; there is next to nothing that a compiler could make faster.
  */
 export const RUNTIME_FLAGS: readonly string[] = [
-  // No optimizing compilers: their own code takes 7 MB of pages, once a single function is hot.
-  "--v8-flags=--max-optimized-bytecode-size=0,--optimize-for-size,--max-semi-space-size=1",
+  // No optimizing compilers: their own code takes 7 MB of pages, once a single function is hot. The garbage of the start is collected
+  // 200 ms after its last collection, and not 30 s: 2.5 MB less.
+  "--v8-flags=--max-optimized-bytecode-size=0,--optimize-for-size,--max-semi-space-size=1,--gc-memory-reducer-start-delay-ms=200",
   // In a container with a read-only file system it cannot be written; elsewhere it saves no time, and is mapped into memory.
   "--no-code-cache",
 ];
@@ -50,6 +51,17 @@ export const OPERATOR_ENVIRONMENT: Readonly<Record<string, string>> = {
 /** The operator as one script. */
 export const SCRIPT = new URL("./dist/trust-manager.js", import.meta.url).pathname;
 
+/**
+ * The same script in ASCII. One character beyond Latin-1, if only in a comment, and V8 keeps the whole text with two bytes for each
+ * character, which is 0.7 MB here. An escape means the same in strings, templates and regular expressions (ECMA-262, UnicodeEscapeSequence).
+ */
+export function inAscii(script: string): string {
+  return script.replaceAll(
+    /[\u0080-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
 async function deno(...args: string[]): Promise<void> {
   const cwd = new URL(".", import.meta.url).pathname;
   const { code } = await new Deno.Command(Deno.execPath(), { args, cwd }).spawn().status;
@@ -58,6 +70,7 @@ async function deno(...args: string[]): Promise<void> {
 
 if (import.meta.main) {
   await deno("bundle", "--quiet", "--platform=deno", "--output=dist/trust-manager.js", "main.ts");
+  await Deno.writeTextFile(SCRIPT, inAscii(await Deno.readTextFile(SCRIPT)));
   if (Deno.args.includes("compile")) {
     // Of the script rather than of the sources: the runtime fails to embed the packages that those import.
     // The script's date is compiled in; without it, the same sources give the same binary.
