@@ -7,6 +7,7 @@ import { buildCertManager } from "./cert_manager/build_cert_manager.ts";
 import { buildControlPlane } from "./cluster/build_control_plane.ts";
 import { findGo, type GoToolchain, goVersionOf } from "./cluster/go_toolchain.ts";
 import { Helm } from "./helm/helm.ts";
+import { buildPromql } from "./helm/promql/promql.ts";
 import { buildNode } from "./node/build_node.ts";
 import { buildPeer, PEER_VERSION } from "./peer/build_peer.ts";
 import { ROOT } from "./project_files.ts";
@@ -67,6 +68,7 @@ async function main(args: readonly string[]): Promise<number> {
     await buildControlPlane();
     console.error(`The Go project's ${PEER_VERSION}: ${await buildPeer()}`);
     await Helm.find();
+    await buildPromql();
     await buildCertManager();
     await buildApproverPolicy();
     await buildNode();

@@ -62,8 +62,7 @@ export class FileCertificates implements CertificateSource {
     const content = `${certificate}\0${privateKey}`;
     if (content === this.#seen) return;
     try {
-      const pair = await readKeyPair(certificate, privateKey);
-      use(pair);
+      use(readKeyPair(certificate, privateKey));
     } catch (error) {
       if (!(error instanceof KeyPairError)) throw error;
       // One file may have been replaced and the other not yet: the next look tells.

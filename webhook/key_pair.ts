@@ -1,5 +1,6 @@
 import type { KeyObject } from "node:crypto";
 import { readPem } from "../lib/certs/pem.ts";
+import { nodeCrypto } from "../lib/node_crypto.ts";
 
 /** What a TLS server serves with. */
 export interface KeyPair {
@@ -22,30 +23,27 @@ export class KeyPairError extends Error {
  * Reads a certificate and its private key, PEM both, and checks that they belong together and that the runtime can serve
  * them. (It must be checked here: the runtime takes any pair, and then refuses every client.)
  *
- * The runtime's module is imported only now, as it costs 10 MB and a bundle would load it at its start.
- *
  * @throws {KeyPairError}
  */
-export async function readKeyPair(certificate: string, privateKey: string): Promise<KeyPair> {
+export function readKeyPair(certificate: string, privateKey: string): KeyPair {
   const reading = readPem(new TextEncoder().encode(certificate));
   if (!reading.ok) throw new KeyPairError(`Certificate cannot be read: ${reading.error}`);
   const [leaf] = reading.certificates;
   if (leaf === undefined || reading.skipped.brokenBlocks > 0) {
     throw new KeyPairError("Certificate cannot be read: it holds no PEM certificate, or an incomplete one");
   }
-  const { X509Certificate, createPrivateKey } = await import("node:crypto");
-  const parsed = new X509Certificate(leaf.der);
-  const key = readPrivateKey(privateKey, createPrivateKey);
+  const parsed = new (nodeCrypto().X509Certificate)(leaf.der);
+  const key = readPrivateKey(privateKey);
   if (!parsed.checkPrivateKey(key)) throw new KeyPairError("Private key is not that of the certificate");
   return { certificate, privateKey, serialNumber: parsed.serialNumber, notAfter: leaf.notAfter };
 }
 
 const CURVES: readonly (string | undefined)[] = ["prime256v1", "secp384r1", "secp521r1"];
 
-function readPrivateKey(pem: string, parse: (pem: string) => KeyObject): KeyObject {
+function readPrivateKey(pem: string): KeyObject {
   let key: KeyObject;
   try {
-    key = parse(pem);
+    key = nodeCrypto().createPrivateKey(pem);
   } catch {
     throw new KeyPairError("Private key cannot be read: it is not PEM, or encrypted");
   }

@@ -2,6 +2,7 @@ import type { Certificate } from "../lib/certs/certificate.ts";
 import { pemOf } from "../lib/certs/pem_of.ts";
 import { readPem } from "../lib/certs/pem.ts";
 import { subjectOf } from "../lib/certs/subject.ts";
+import { nodeCrypto } from "../lib/node_crypto.ts";
 import { issueCertificate, readIssuerKeys } from "./issue_certificate.ts";
 import { type KeyPair, KeyPairError, readKeyPair } from "./key_pair.ts";
 
@@ -66,7 +67,7 @@ export async function readStored(
   return {
     cas,
     caKey: cas[0] !== undefined && await fits(cas[0], caKey) ? caKey : undefined,
-    serving: await readServing(values, cas, dnsNames, now),
+    serving: readServing(values, cas, dnsNames, now),
   };
 }
 
@@ -183,15 +184,15 @@ function values(
   return { "ca.crt": `${pemOf(cas)}\n`, "ca.key": caKey, "tls.crt": certificate, "tls.key": privateKey };
 }
 
-async function readServing(
+function readServing(
   values: SecretValues,
   cas: readonly Certificate[],
   dnsNames: readonly string[],
   now: number,
-): Promise<ServingPair | undefined> {
+): ServingPair | undefined {
   let pair: KeyPair;
   try {
-    pair = await readKeyPair(values["tls.crt"] ?? "", values["tls.key"] ?? "");
+    pair = readKeyPair(values["tls.crt"] ?? "", values["tls.key"] ?? "");
   } catch (error) {
     if (error instanceof KeyPairError) return undefined;
     throw error;
@@ -199,7 +200,7 @@ async function readServing(
   const reading = readPem(new TextEncoder().encode(pair.certificate));
   const leaf = reading.ok ? reading.certificates[0] : undefined;
   if (leaf === undefined || leaf.notAfter <= now) return undefined;
-  const { X509Certificate } = await import("node:crypto");
+  const { X509Certificate } = nodeCrypto();
   const parsed = new X509Certificate(leaf.der);
   if (!dnsNames.every((name) => parsed.checkHost(name) !== undefined)) return undefined;
   const issuer = cas.find((ca) => {
@@ -213,7 +214,7 @@ async function readServing(
 async function fits(ca: Certificate, key: string): Promise<boolean> {
   if (!commonNameOf(ca).startsWith(CA_NAME)) return false;
   try {
-    await readKeyPair(pemOf([ca]), key);
+    readKeyPair(pemOf([ca]), key);
     await readIssuerKeys(key);
     return true;
   } catch {

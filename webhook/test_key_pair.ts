@@ -16,5 +16,5 @@ export async function testKeyPair(...dnsNames: readonly string[]): Promise<TestK
   const use = { type: "server" as const, dnsNames: ["localhost", ...dnsNames] };
   const issuer = { commonName: "test CA", keys: root.keys };
   const leaf = await issueCertificate({ commonName: "test", ...validity, use }, issuer);
-  return { pair: await readKeyPair(leaf.certificatePem, leaf.privateKeyPem), ca: root.certificatePem };
+  return { pair: readKeyPair(leaf.certificatePem, leaf.privateKeyPem), ca: root.certificatePem };
 }

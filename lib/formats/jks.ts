@@ -1,4 +1,4 @@
-import { createHash } from "./node_crypto.ts";
+import { nodeCrypto } from "../node_crypto.ts";
 import type { Certificate } from "../certs/certificate.ts";
 import { goLowerCase } from "../go_lower_case.ts";
 import { aliasOf } from "./alias.ts";
@@ -36,7 +36,7 @@ export function encodeJks(certificates: readonly Certificate[], password: string
     writer.uint32(certificate.der.length);
     writer.bytes(certificate.der);
   }
-  const digest = createHash("sha1")
+  const digest = nodeCrypto().createHash("sha1")
     .update(widened(new TextEncoder().encode(password)))
     .update("Mighty Aphrodite")
     .update(writer.written)

@@ -1,4 +1,4 @@
-import { createCipheriv, createHmac, pbkdf2Sync } from "./node_crypto.ts";
+import { nodeCrypto } from "../node_crypto.ts";
 import type { Certificate } from "../certs/certificate.ts";
 import { aliasOf } from "./alias.ts";
 import { der } from "./der_writer.ts";
@@ -50,10 +50,7 @@ export function encodePkcs12(
 function saltsOf(content: Uint8Array, profile: Pkcs12Profile): Pkcs12Salts {
   const length = PROFILES[profile].saltLength;
   const salt = (name: string, length: number) =>
-    createHmac("sha256", `trust-manager PKCS#12 ${profile} ${name}`).update(content).digest().subarray(
-      0,
-      length,
-    );
+    hmac("sha256", `trust-manager PKCS#12 ${profile} ${name}`, content).subarray(0, length);
   return { encryption: salt("encryption salt", length), iv: salt("iv", 16), mac: salt("MAC salt", length) };
 }
 
@@ -126,7 +123,7 @@ function pbeSha1(
 
 /** PBES2 (RFC 8018, section 6.2) with PBKDF2-HMAC-SHA-256 and AES-256-CBC. It takes the password as UTF-8. */
 function pbes2({ plaintext, password, salt, iv }: Encryption): Encrypted {
-  const key = pbkdf2Sync(password, salt, ITERATIONS, 32, "sha256");
+  const key = nodeCrypto().pbkdf2Sync(password, salt, ITERATIONS, 32, "sha256");
   const derivation = der.sequence(
     der.objectIdentifier("1.2.840.113549.1.5.12"),
     der.sequence(
@@ -143,12 +140,17 @@ function pbes2({ plaintext, password, salt, iv }: Encryption): Encrypted {
 }
 
 function cbc(algorithm: string, key: Uint8Array, iv: Uint8Array, plaintext: Uint8Array): Uint8Array {
-  const cipher = createCipheriv(algorithm, key, iv);
+  const cipher = nodeCrypto().createCipheriv(algorithm, key, iv);
   const [start, end] = [cipher.update(plaintext), cipher.final()];
   const ciphertext = new Uint8Array(start.length + end.length);
   ciphertext.set(start);
   ciphertext.set(end, start.length);
   return ciphertext;
+}
+
+/** RFC 2104. */
+function hmac(hash: "sha1" | "sha256", key: string | Uint8Array, content: Uint8Array): Uint8Array {
+  return nodeCrypto().createHmac(hash, key).update(content).digest();
 }
 
 /** Section 4.2.3, with the attributes that Java looks for. */
@@ -195,7 +197,7 @@ function macData(options: {
 }): Uint8Array {
   const { hash, iterations, salt, content } = options;
   const key = pkcs12Kdf({ ...options, purpose: Purpose.mac, length: hash === "sha1" ? 20 : 32 });
-  const digest = createHmac(hash, key).update(content).digest();
+  const digest = hmac(hash, key, content);
   const algorithm = hash === "sha1" ? "1.3.14.3.2.26" : "2.16.840.1.101.3.4.2.1";
   return der.sequence(
     der.sequence(der.sequence(der.objectIdentifier(algorithm)), der.octetString(digest)),

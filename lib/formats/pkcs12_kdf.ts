@@ -1,4 +1,4 @@
-import { createHash } from "./node_crypto.ts";
+import { nodeCrypto } from "../node_crypto.ts";
 import { utf16 } from "./der_writer.ts";
 
 /** What derived bytes are for (RFC 7292, appendix B.3). */
@@ -22,6 +22,7 @@ const BLOCK = 64;
 /** The key derivation of PKCS#12 (RFC 7292, appendix B.2). */
 export function pkcs12Kdf(options: KdfOptions): Uint8Array<ArrayBuffer> {
   const { hash, password, salt, iterations, purpose, length } = options;
+  const { createHash } = nodeCrypto();
   const diversifier = new Uint8Array(BLOCK).fill(purpose);
   const input = new Uint8Array([...repeated(salt), ...repeated(utf16(`${password}\0`))]);
   const derived = new Uint8Array(length);

@@ -13,6 +13,7 @@ import {
 } from "../faults/fault_proxy.ts";
 import { OperatorInside } from "./operator_inside.ts";
 import { TestCluster, TRUST_NAMESPACE } from "./test_cluster.ts";
+import { sleep, until } from "../until.ts";
 
 const SERVICE_ACCOUNT = `system:serviceaccount:${TRUST_NAMESPACE}:trust-manager`;
 
@@ -274,7 +275,7 @@ function requestKey({ method, path, query }: ProxiedRequest): string {
 /** Each collection is asked for as a whole: what was missed cannot be had otherwise. */
 async function listedAgain(log: readonly Timed[]): Promise<void> {
   const listed = () => new Set(log.filter(isInitialStream).map(requestKey)).size;
-  await until(() => listed() === WATCHES, () => `${listed()} collections were listed again`);
+  await until(() => listed() === WATCHES, () => `collections are listed again; ${listed()} were`);
 }
 
 /** Nobody asks again before the API server wants to be asked. */
@@ -441,7 +442,7 @@ Deno.test("Whatever the API server answers, all targets and statuses are right i
         if (!changesFirst) await world.change();
         await until(
           () => faults() - before >= least,
-          () => `${faults() - before} of ${least} faults were done`,
+          () => `${least} faults are done; ${faults() - before} were`,
         );
         await sleep(seconds * 1000);
         await scenario.meanwhile?.(world, log);
@@ -479,7 +480,7 @@ Deno.test("Whatever the API server answers, all targets and statuses are right i
         return { kind: "cut", afterBytes: cutsBefore, how: cutsBefore % 2 === 0 ? "end" : "reset" };
       });
       proxy.breakConnections();
-      await until(() => cuts() === 1, () => "the first watch was not cut");
+      await until(() => cuts() === 1, "the first watch is cut");
       await world.label("n-late", "yes");
       for (const deadline = performance.now() + 60_000; !isRead;) {
         assert.ok(
@@ -525,7 +526,7 @@ Deno.test("Whatever the API server answers, all targets and statuses are right i
         });
         proxy.breakConnections();
         await world.change();
-        await until(() => faults() - before >= 8, () => `${faults() - before} were refused`);
+        await until(() => faults() - before >= 8, () => `8 requests are refused; ${faults() - before} were`);
         assertAtMost(log, 6);
         await rotate();
         await world.converged(true);
@@ -555,7 +556,7 @@ Deno.test("Whatever the API server answers, all targets and statuses are right i
       const mark = await cluster.audit.mark();
       using faulty = proxy.use(rule());
       await using operator = await cluster.operatorWith({ kubeconfig, wait: false });
-      await until(() => faults() - before >= 5, () => `${faults() - before} streams were faulty`);
+      await until(() => faults() - before >= 5, () => `5 streams are faulty; ${faults() - before} were`);
       assert.equal(await operator.probe("/readyz"), 503);
       const { targets, statuses, others } = await world.writes(mark);
       assert.deepEqual([targets, statuses, others], [[], [], []]);
@@ -591,17 +592,4 @@ async function withTokenFile(
     token,
     rotate: async () => await Deno.writeTextFile(`${directory}/token`, await newToken()),
   };
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** Waits for what has no event to wait for. */
-async function until(condition: () => boolean, what: () => string, timeoutMs = 30_000): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`Waited ${timeoutMs} ms in vain: ${what()}`);
-    await sleep(10);
-  }
 }

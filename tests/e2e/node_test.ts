@@ -15,6 +15,7 @@ import { type ClusterNode, startNode } from "../node/node.ts";
 import { makeOperatorImages } from "../node/operator_images.ts";
 import { makePeerImages, peerChart } from "../node/peer_images.ts";
 import { parse } from "yaml";
+import { until } from "../until.ts";
 
 const NAMESPACE = "cert-manager";
 const BUNDLES = "/apis/trust.cert-manager.io/v1alpha1/bundles";
@@ -281,8 +282,9 @@ Deno.test("the chart on a real node", async (t) => {
       const { serialNumber } = new X509Certificate(certificate);
       // The kubelet takes its time.
       await until(
-        `${serialNumber} is served`,
         async () => (await release.logs()).includes(`serial=${serialNumber}`),
+        `${serialNumber} is served`,
+        120_000,
       );
     };
     await admitWhile(admin, rotate());
@@ -387,14 +389,6 @@ Deno.test("the chart on a real node", async (t) => {
     await release.upgrade(more, CHART, "--force-conflicts");
   });
 });
-
-async function until(what: string, condition: () => Promise<boolean>, timeoutMs = 120_000): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  while (!await condition()) {
-    if (performance.now() > deadline) throw new Error(`Waited ${timeoutMs} ms in vain until ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
-}
 
 function names(pods: readonly Pod[]): string[] {
   return pods.map(({ metadata }) => metadata.name).sort();

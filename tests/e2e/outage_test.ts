@@ -6,6 +6,7 @@ import { writeKubeconfig } from "../cluster/control_plane.ts";
 import { HASH_ANNOTATION } from "../../lib/api/bundle.ts";
 import { manyCertificates } from "../many_certificates.ts";
 import { TestCluster, TRUST_NAMESPACE } from "./test_cluster.ts";
+import { until } from "../until.ts";
 
 const OPERATOR = `system:serviceaccount:${TRUST_NAMESPACE}:trust-manager`;
 const NAMESPACES = 60;
@@ -242,15 +243,12 @@ function ownOf(own: OwnControlPlane | undefined): OwnControlPlane {
 
 /** Waits until the API server does not know the token any more; it remembers tokens for some seconds. */
 async function untilRefused(server: string, client: Deno.HttpClient, token: string): Promise<void> {
-  const deadline = performance.now() + 30_000;
-  while (true) {
+  await until(async () => {
     const response = await fetch(`${server}/api/v1/namespaces`, {
       client,
       headers: { authorization: `Bearer ${token}` },
     });
     await response.body?.cancel();
-    if (response.status === 401) return;
-    if (performance.now() > deadline) throw new Error("The old token is still let in");
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
+    return response.status === 401;
+  }, "the old token is refused");
 }

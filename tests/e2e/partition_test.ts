@@ -4,6 +4,7 @@ import { canonicalPem, pemText, ROOT_1, ROOT_2, type TestCertificate } from "../
 import { FaultProxy, isTargetWrite } from "../faults/fault_proxy.ts";
 import type { OperatorProcess } from "./operator_process.ts";
 import { TestCluster, TRUST_NAMESPACE } from "./test_cluster.ts";
+import { sleep, until } from "../until.ts";
 
 const SERVICE_ACCOUNT = `system:serviceaccount:${TRUST_NAMESPACE}:trust-manager`;
 const LEASE =
@@ -215,15 +216,3 @@ Deno.test("Partitions: one leader writes, and all is right afterwards", async (t
     },
   );
 });
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** Waits for what has no event to wait for. */
-async function until(condition: () => Promise<boolean>, what: string, timeoutMs = 40_000): Promise<void> {
-  for (const deadline = performance.now() + timeoutMs; !await condition();) {
-    if (performance.now() > deadline) throw new Error(`Waited ${timeoutMs} ms in vain: ${what}`);
-    await sleep(25);
-  }
-}

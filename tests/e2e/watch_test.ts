@@ -14,6 +14,7 @@ import { Store } from "../../lib/kube/store.ts";
 import { TestProxy } from "../../lib/kube/test_proxy.ts";
 import { createLogger } from "../../lib/log.ts";
 import { type ControlPlane, startControlPlane } from "../cluster/control_plane.ts";
+import { until } from "../until.ts";
 
 const NAMESPACE = "watched";
 const CONFIG_MAPS = `/api/v1/namespaces/${NAMESPACE}/configmaps`;
@@ -436,14 +437,5 @@ async function createConfigMaps(
   for (let i = from; i < to; i++) {
     const name = `object-${i}`;
     await admin.create(CONFIG_MAPS, { metadata: { name, labels }, data: { value: name } });
-  }
-}
-
-/** Waits until `condition` holds, for at most 30 seconds. */
-async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const deadline = performance.now() + 30_000;
-  while (!await condition()) {
-    if (performance.now() > deadline) throw new Error(`Waited 30 s in vain until ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

@@ -20,6 +20,7 @@ import { kubectl, KubectlError } from "../cluster/kubectl.ts";
 import { freePort } from "./operator_process.ts";
 import { bundlePath, TRUST_NAMESPACE } from "./test_cluster.ts";
 import { CONFIGURATION, SELF_SECRET, servedSerial, SERVICE_HOST, WebhookCluster } from "./webhook_cluster.ts";
+import { until } from "../until.ts";
 
 const GOOD: BundleSpec = { sources: [{ inLine: "pem" }], target: { configMap: { key: "ca.crt" } } };
 const DENIED = 'admission webhook "trust.cert-manager.io" denied the request: ';
@@ -76,18 +77,6 @@ async function admitWhile(
   const changes = change(served).finally(() => done = true);
   await Promise.all([changes, ...Array.from({ length: 4 }, work)]);
   return served;
-}
-
-async function until(
-  what: string,
-  condition: () => boolean | Promise<boolean>,
-  timeoutMs = 30_000,
-): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  while (!await condition()) {
-    if (performance.now() > deadline) throw new Error(`Waited ${timeoutMs} ms in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }
 
 Deno.test("the webhook, with a certificate in files", async (t) => {
@@ -200,7 +189,7 @@ Deno.test("the webhook, with a certificate in files", async (t) => {
     const rotate = async (served: ReadonlySet<string>, pair: typeof current) => {
       current = pair;
       await mount(dir, current);
-      await until(`${current.serial} is served`, () => served.has(current.serial));
+      await until(() => served.has(current.serial), `${current.serial} is served`);
     };
     const before = current.serial;
     const served = await admitWhile(webhook, () => ca.pem + next.pem, async (served) => {
@@ -300,7 +289,7 @@ Deno.test("the webhook, with a certificate of its own: two replicas", async (t) 
   };
   /** Waits until both replicas serve what is in the Secret, and the API server knows its CAs. */
   const settled = async () => {
-    await until("both replicas serve what is stored", async () => {
+    await until(async () => {
       const stored = await values();
       const bundle = await webhook.caBundle();
       if (stored["tls.crt"] === undefined || !stored["ca.crt"] || stored["ca.crt"] !== bundle) return false;
@@ -310,7 +299,7 @@ Deno.test("the webhook, with a certificate of its own: two replicas", async (t) 
       ]).catch(() => []);
       return serials.length > 0 &&
         serials.every((serial) => serial === new X509Certificate(stored["tls.crt"] ?? "").serialNumber);
-    });
+    }, "both replicas serve what is stored");
   };
 
   assert.deepEqual(await values(), {});
@@ -359,7 +348,7 @@ Deno.test("the webhook, with a certificate of its own: two replicas", async (t) 
       contentType: "application/strategic-merge-patch+json",
       body: { webhooks: [{ name: "trust.cert-manager.io", clientConfig: { caBundle } }] },
     });
-    await until("it is repaired", async () => await webhook.caBundle() === bundle);
+    await until(async () => await webhook.caBundle() === bundle, "it is repaired");
     await webhook.admits();
   });
 
@@ -368,7 +357,7 @@ Deno.test("the webhook, with a certificate of its own: two replicas", async (t) 
     await admin.delete(CONFIGURATION);
     await one.prints("The API server cannot be told of the webhook's CA");
     await admin.apply(await webhookYaml(webhook.port));
-    await until("it is filled", async () => await webhook.caBundle() === bundle);
+    await until(async () => await webhook.caBundle() === bundle, "it is filled");
     await webhook.admits();
   });
 
@@ -490,10 +479,10 @@ Deno.test("the webhook, with a certificate of its own: renewed under 1,000 admis
     };
     const served = await admitWhile(webhook, trusted, async (served) => {
       await until(
-        "two CAs were renewed and dropped",
         () =>
           cas.size >= 3 && served.size >= 5 &&
           log.filter((line) => line.includes("Dropped the former CA")).length >= 2,
+        "two CAs were renewed and dropped",
         90_000,
       );
     });

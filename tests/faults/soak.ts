@@ -7,34 +7,16 @@ import { parseArgs } from "node:util";
 import { createHash } from "node:crypto";
 import { BUNDLE_LABEL, BUNDLES_PATH, type TargetKind } from "../../lib/api/bundle.ts";
 import type { ConfigMap, KubeObject } from "../../lib/kube/objects.ts";
-import { base64, EXPIRED, LEAF, ROOT_1, ROOT_2, type TestCertificate } from "../builders.ts";
+import { EXPIRED, LEAF, ROOT_1, ROOT_2, type TestCertificate } from "../builders.ts";
 import { type AuditEntry, type AuditMark, WRITES } from "../cluster/audit.ts";
-import { RestError } from "../cluster/rest_client.ts";
 import { seededRandom } from "../controller_world.ts";
-import { bundlePath, targetPath, TestCluster, TRUST_NAMESPACE } from "../e2e/test_cluster.ts";
+import { TestCluster, TRUST_NAMESPACE } from "../e2e/test_cluster.ts";
 import { readWithOpenssl } from "../oracles/read_key_store.ts";
-import {
-  type Action,
-  ActionSource,
-  actionText,
-  type Attack,
-  BUNDLES,
-  concerns,
-  PLANTED_MARKS,
-} from "./actions.ts";
+import { sleep } from "../until.ts";
+import { type Action, ActionSource, actionText, BUNDLES, concerns, PLANTED_MARKS } from "./actions.ts";
+import { Actor } from "./actor.ts";
 import { FaultProxy, type FaultRule } from "./fault_proxy.ts";
-import {
-  bundleSpec,
-  type ClusterState,
-  type Difference,
-  FOREIGN_KEY,
-  idText,
-  KINDS,
-  type ModelSpec,
-  SoakModel,
-  type SourceState,
-  type TargetId,
-} from "./model.ts";
+import { type ClusterState, type Difference, idText, KINDS, SoakModel } from "./model.ts";
 import { randomFaults } from "./random_faults.ts";
 import { type MemoryCurve, Replica } from "./replica.ts";
 import { TargetWatch } from "./target_watch.ts";
@@ -93,6 +75,7 @@ class SoakRun implements AsyncDisposable {
   readonly #proxy: FaultProxy;
   readonly #model: SoakModel;
   readonly #actions: ActionSource;
+  readonly #actor: Actor;
   readonly #packagePath: string;
   readonly #replicas: Replica[] = [];
   readonly #watches: TargetWatch[] = [];
@@ -103,12 +86,7 @@ class SoakRun implements AsyncDisposable {
 
   /** States of targets that were seen and not yet judged. */
   #seen: { readonly kind: TargetKind; readonly object: ConfigMap; readonly second: number }[] = [];
-  /** States that others made, by {@linkcode stateText}. */
-  readonly #attacked = new Set<string>();
   readonly #done: Done[] = [];
-  #faults: Disposable | undefined;
-  #partition: Disposable | undefined;
-  #partitionEnds = 0;
   #faultSeed: number;
   /**
    * Whether lists may be answered as they were at any time before, so that what was asked for long ago may come back for a moment. The other
@@ -151,6 +129,11 @@ class SoakRun implements AsyncDisposable {
     this.#packagePath = parts.packagePath;
     // The faults depend on timing, so that they have random numbers of their own.
     this.#actions = new ActionSource(seededRandom(options.seed), parts.model);
+    this.#actor = new Actor({
+      ...parts,
+      faultRule: (rate) => this.#faultRule(rate),
+      signal: (replica, signal) => this.#replicas[replica]?.signal(signal) ?? false,
+    });
     this.#faultSeed = options.seed ^ 0x5eed;
     this.#staleLists = this.#actions.chance(0.4);
   }
@@ -235,7 +218,7 @@ class SoakRun implements AsyncDisposable {
         this.#mayLoseLease = kind === "all";
         for (let i = 0; i < actions; i++) {
           await this.#act(this.#actions.next());
-          await pause(this.#actions.pauseMs());
+          await sleep(this.#actions.pauseMs());
         }
         await this.#settle();
         this.#reportRound(kind, actions);
@@ -261,93 +244,8 @@ class SoakRun implements AsyncDisposable {
     this.#actionCounts.set(action.type, (this.#actionCounts.get(action.type) ?? 0) + 1);
     const done = { second: this.#second(), action, result: "under way" };
     this.#done.push(done);
-    if (this.#partition !== undefined && this.#partitionEnds-- <= 0) this.#endPartition();
-    done.result = await this.#perform(action);
+    done.result = await this.#actor.perform(action);
     this.#check();
-  }
-
-  /** Does one thing, tells the model, and returns what came of it. */
-  async #perform(action: Action): Promise<string> {
-    const { admin } = this.#cluster;
-    const model = this.#model;
-    switch (action.type) {
-      case "put source":
-        model.setSource(action.kind, action.name, action.state);
-        await admin.apply([sourceObject(action.kind, action.name, action.state)]);
-        return "done";
-      case "delete source":
-        model.setSource(action.kind, action.name, undefined);
-        await admin.delete(targetPath(TRUST_NAMESPACE, action.name, action.kind));
-        return "done";
-      case "put Bundle":
-        return await this.#putBundle(action.name, action.spec);
-      case "replace Bundle":
-        await this.#deleteBundle(action.name);
-        return await this.#putBundle(action.name, action.spec);
-      case "delete Bundle":
-        return await this.#deleteBundle(action.name);
-      case "create namespace":
-      case "relabel namespace":
-      case "replace namespace": {
-        const { type, name, labels } = action;
-        if (type === "replace namespace") {
-          await admin.delete(`${NAMESPACES}/${name}`);
-          await admin.waitUntilGone(`${NAMESPACES}/${name}`, 60_000);
-        }
-        model.namespaces.set(name, { labels, terminating: false });
-        if (type !== "relabel namespace") await this.#cluster.createNamespace(name, labels);
-        else {
-          const removed = { team: null, tier: null };
-          await admin.mergePatch(`${NAMESPACES}/${name}`, {
-            metadata: { labels: { ...removed, ...labels } },
-          });
-        }
-        return "done";
-      }
-      case "delete namespace": {
-        const { name, hold } = action;
-        if (hold) {
-          await admin.create(`${NAMESPACES}/${name}/configmaps`, {
-            metadata: { name: "hold", finalizers: ["example.com/hold"] },
-          });
-          model.namespaces.set(name, { labels: {}, terminating: true });
-        } else model.namespaces.delete(name);
-        await admin.delete(`${NAMESPACES}/${name}`);
-        return "done";
-      }
-      case "release namespace":
-        model.namespaces.delete(action.name);
-        await admin.mergePatch(`${NAMESPACES}/${action.name}/configmaps/hold`, {
-          metadata: { finalizers: null },
-        });
-        return "done";
-      case "attack target":
-        return await this.#attack(action.attack, action.target, action.by);
-      case "change default package": {
-        const { defaultPackage } = action;
-        model.setPackage(defaultPackage);
-        await Deno.writeTextFile(`${this.#packagePath}.new`, model.packageFile(defaultPackage));
-        await Deno.rename(`${this.#packagePath}.new`, this.#packagePath);
-        return "done"; // read by whoever starts from now on
-      }
-      case "faults on":
-        this.#faults?.[Symbol.dispose]();
-        this.#faults = this.#proxy.use(this.#faultRule(action.rate));
-        return "done";
-      case "faults off":
-        this.#endFaults();
-        return "done";
-      case "partition":
-        this.#endPartition();
-        this.#partition = this.#proxy.partition();
-        this.#partitionEnds = action.actions;
-        return "done";
-      case "break connections":
-        this.#proxy.breakConnections();
-        return "done";
-      case "signal":
-        return this.#replicas[action.replica]?.signal(action.signal) ? "done" : "no process";
-    }
   }
 
   #faultRule(rate: number): FaultRule {
@@ -359,105 +257,6 @@ class SoakRun implements AsyncDisposable {
     };
   }
 
-  async #putBundle(name: string, spec: ModelSpec): Promise<string> {
-    this.#model.setBundle(name, spec);
-    const object = {
-      apiVersion: "trust.cert-manager.io/v1alpha1",
-      kind: "Bundle",
-      metadata: { name },
-      spec: bundleSpec(spec),
-    };
-    const [applied] = await this.#cluster.admin.apply([object]);
-    const uid = applied?.metadata["uid"];
-    if (typeof uid !== "string") throw new TypeError(`Bundle ${name} has no UID`);
-    this.#model.bundleIs(name, uid);
-    return `generation ${applied?.metadata["generation"]}, UID ${uid}`;
-  }
-
-  async #deleteBundle(name: string): Promise<string> {
-    this.#model.setBundle(name, undefined);
-    await this.#cluster.admin.delete(bundlePath(name));
-    this.#model.bundleIs(name, undefined);
-    return "done";
-  }
-
-  /** What somebody else does. An object that is not there, or may not be, is left alone. */
-  async #attack(attack: Attack, target: TargetId, by: string): Promise<string> {
-    try {
-      const object = await this.#performAttack(attack, target, by);
-      if (object === undefined) return "done";
-      this.#attacked.add(stateText(target.kind, object));
-      return `resourceVersion ${object.metadata.resourceVersion}`;
-    } catch (error) {
-      if (error instanceof RestError && [403, 404, 409].includes(error.status)) {
-        return `missed: ${error.status}`;
-      }
-      throw error;
-    }
-  }
-
-  async #performAttack(
-    attack: Attack,
-    target: TargetId,
-    by: string,
-  ): Promise<ConfigMap | undefined> {
-    const { admin } = this.#cluster;
-    const { kind, namespace, name } = target;
-    const path = targetPath(namespace, name, kind);
-    const manager = "?fieldManager=somebody";
-    const value = kind === "Secret" ? base64(by) : by;
-    const patch = (body: unknown) => admin.mergePatch<ConfigMap>(`${path}${manager}`, body);
-    const spec = this.#model.bundle(name)?.target;
-    const key = (kind === "ConfigMap" ? spec?.configMap : spec?.secret)?.key ?? "ca.crt";
-    const addsForeign = (object: ConfigMap) => {
-      this.#model.setForeign(target, { uid: object.metadata.uid ?? "", value });
-      return object;
-    };
-    switch (attack) {
-      case "edit key":
-        return await patch({ data: { [key]: value } });
-      case "remove keys":
-        return await patch({ data: { [key]: null } });
-      case "remove all data":
-        this.#model.setForeign(target, undefined);
-        return await patch({ data: null, ...(kind === "ConfigMap" ? { binaryData: null } : {}) });
-      case "add foreign key":
-        return addsForeign(await patch({ data: { [FOREIGN_KEY]: value } }));
-      case "remove foreign key":
-        this.#model.setForeign(target, undefined);
-        return await patch({ data: { [FOREIGN_KEY]: null } });
-      case "delete":
-        await admin.delete(path);
-        return undefined;
-      case "remove owners":
-        return await patch({ metadata: { ownerReferences: null } });
-      case "change label": {
-        const other = BUNDLES[(BUNDLES.indexOf(name) + 1) % BUNDLES.length];
-        return await patch({ metadata: { labels: { [BUNDLE_LABEL]: other } } });
-      }
-      case "remove label":
-        return await patch({ metadata: { labels: { [BUNDLE_LABEL]: null } } });
-      case "change hash":
-        return await patch({ metadata: { annotations: { "trust.cert-manager.io/hash": by } } });
-      case "remove hash":
-        return await patch({ metadata: { annotations: { "trust.cert-manager.io/hash": null } } });
-      case "replace":
-        this.#model.setForeign(target, undefined);
-        return addsForeign(
-          await admin.request<ConfigMap>("PUT", `${path}${manager}`, {
-            body: { metadata: { name, namespace }, data: { [FOREIGN_KEY]: value } },
-          }),
-        );
-      case "squat":
-        return addsForeign(
-          await admin.create<ConfigMap>(`${path.slice(0, path.lastIndexOf("/"))}${manager}`, {
-            metadata: { name, namespace },
-            data: { [FOREIGN_KEY]: value },
-          }),
-        );
-    }
-  }
-
   // What must hold
 
   /** To be called when no action is under way: only then is it known which states others made. */
@@ -467,7 +266,7 @@ class SoakRun implements AsyncDisposable {
     const seen = this.#seen;
     this.#seen = [];
     for (const { kind, object, second } of seen) {
-      if (this.#attacked.has(stateText(kind, object))) continue;
+      if (this.#actor.hasMade(kind, object)) continue;
       this.#judged++;
       const problem = this.#model.judge(kind, object);
       if (problem === undefined) continue;
@@ -486,8 +285,8 @@ class SoakRun implements AsyncDisposable {
 
   /** Leaves all alone until it is right, and then checks that it stays so. */
   async #settle(): Promise<void> {
-    this.#endFaults();
-    this.#endPartition();
+    this.#actor.endFaults();
+    this.#actor.endPartition();
     // Else it takes up to 90 s until a silent connection counts as dead: also tried, but not each time.
     const mayBeSilent = this.#connectionsFail && !this.#actions.chance(0.85);
     if (this.#connectionsFail && !mayBeSilent) this.#proxy.breakConnections();
@@ -512,7 +311,7 @@ class SoakRun implements AsyncDisposable {
     }
     this.#settleSeconds.push((performance.now() - start) / 1000);
     if (!this.#staleLists) this.#model.settled();
-    this.#attacked.clear();
+    this.#actor.forget();
     this.#checks++;
   }
 
@@ -532,7 +331,7 @@ class SoakRun implements AsyncDisposable {
         this.#fail(differences, `after ${SETTLE_MS / 1000} s without a fault`);
       }
       this.#rightLast = differences[0]?.text ?? "A replica was not running";
-      await pause(500);
+      await sleep(500);
     }
   }
 
@@ -555,7 +354,7 @@ class SoakRun implements AsyncDisposable {
     let writes: AuditEntry[] = [];
     for (let attempt = 0; attempt < windows; attempt++) {
       const mark = await this.#cluster.audit.mark();
-      await pause(QUIET_MS);
+      await sleep(QUIET_MS);
       writes = (await this.#cluster.audit.since(mark, { user: OPERATOR, verb: WRITES }))
         .filter(({ resource }) => resource !== "leases" && resource !== "events");
       if (writes.length === 0) return;
@@ -688,16 +487,6 @@ class SoakRun implements AsyncDisposable {
     ].join("\n"));
   }
 
-  #endFaults(): void {
-    this.#faults?.[Symbol.dispose]();
-    this.#faults = undefined;
-  }
-
-  #endPartition(): void {
-    this.#partition?.[Symbol.dispose]();
-    this.#partition = undefined;
-  }
-
   #second(): number {
     return (performance.now() - this.#startedAt) / 1000;
   }
@@ -745,22 +534,6 @@ function memoryText({ replica, pid, samples }: MemoryCurve): string {
   }`;
 }
 
-/** One state of an object. */
-function stateText(kind: TargetKind, { metadata }: KubeObject): string {
-  return `${kind} ${metadata.namespace}/${metadata.name} ${metadata.resourceVersion}`;
-}
-
-function sourceObject(kind: TargetKind, name: string, { labels, values, isTls, binary }: SourceState) {
-  const texts = Object.fromEntries(Object.entries(values).map(([key, { text }]) => [key, text]));
-  const encoded = Object.fromEntries(Object.entries(texts).map(([key, text]) => [key, base64(text)]));
-  const content = kind === "Secret"
-    ? { data: encoded, type: isTls ? "kubernetes.io/tls" : "Opaque" }
-    : binary
-    ? { binaryData: encoded }
-    : { data: texts };
-  return { apiVersion: "v1", kind, metadata: { namespace: TRUST_NAMESPACE, name, labels }, ...content };
-}
-
 /** New CA certificates, whose private keys are dropped at once. */
 async function makeCertificates(count: number): Promise<TestCertificate[]> {
   return await Promise.all(Array.from({ length: count }, async (_, index) => {
@@ -780,10 +553,6 @@ async function makeCertificates(count: number): Promise<TestCertificate[]> {
     const sha256 = createHash("sha256").update(der).digest("hex");
     return { pem, sha256, subject: `CN=${subject}`, notAfter: "" };
   }));
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** A seed that nobody has chosen. */

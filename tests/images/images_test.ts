@@ -9,6 +9,7 @@ import type { Bundle } from "../../lib/api/bundle.ts";
 import { ROOT } from "../project_files.ts";
 import { DockerDaemon } from "./docker_daemon.ts";
 import { makeStandInImages } from "./stand_in_images.ts";
+import { until } from "../until.ts";
 
 const PACKAGE_FILE = "debian-package/cert-manager-package-debian.json";
 
@@ -185,7 +186,7 @@ Deno.test("the images", async (t) => {
     );
     await daemon.docker("run", ...run);
     const log = () => daemon.tryDocker(["logs", "operator"]).then(({ output, said }) => output + said);
-    await until(async () => await isReady(probePort), log);
+    await until(async () => await isReady(probePort), async () => `it is ready. It printed:\n${await log()}`);
     const ready = Date.now();
     const { State } = await daemon.inspect("container", "operator");
     report(`   the operator was ready ${ready - Date.parse(State.StartedAt)} ms after its container's start`);
@@ -262,14 +263,6 @@ async function isReady(port: number): Promise<boolean> {
     return response.ok;
   } catch {
     return false;
-  }
-}
-
-async function until(condition: () => Promise<boolean>, log: () => Promise<string>): Promise<void> {
-  const deadline = performance.now() + 20_000;
-  while (!await condition()) {
-    if (performance.now() > deadline) throw new Error(`It is not ready. It printed:\n${await log()}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
 

@@ -7,6 +7,7 @@ import { makeCgroups, removeCgroups } from "./cgroups.ts";
 import { ensurePackages, type Needed } from "./debian_packages.ts";
 import { makeImage } from "./image.ts";
 import { FILES, type InsideOptions, PAUSE_IMAGE } from "./inside.ts";
+import { until } from "../until.ts";
 
 /** How to start a node. */
 export interface NodeOptions {
@@ -195,7 +196,7 @@ export async function endNode({ dir, pids }: NodeRecord): Promise<void> {
     // With the first process of its namespace, the kernel ends all others.
     const children = await Deno.readTextFile(`/proc/${pid}/task/${pid}/children`).catch(() => "");
     for (const target of [...children.trim().split(" ").filter(Boolean).map(Number), pid]) kill(target);
-    await until(`process ${pid} has ended`, async () => !(await commandLine(pid)).includes(dir));
+    await until(async () => !(await commandLine(pid)).includes(dir), `process ${pid} has ended`);
   }
   await removeCgroups(`/${dir.replace(/.*\//, "")}`);
   await Deno.remove(dir, { recursive: true }).catch((error) => {
@@ -213,14 +214,6 @@ function kill(pid: number): void {
     Deno.kill(pid, "SIGKILL");
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
-}
-
-async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 30_000;
-  while (!await condition()) {
-    if (performance.now() > deadline) throw new Error(`Waited 30 s in vain until ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
 

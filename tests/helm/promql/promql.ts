@@ -27,7 +27,11 @@ export interface PromqlAnswer {
  * @throws {Error} if it fails.
  */
 export async function readPromql(rules: string, expressions: readonly string[]): Promise<PromqlAnswer> {
-  const process = new Deno.Command(await build(), { stdin: "piped", stdout: "piped", stderr: "inherit" })
+  const process = new Deno.Command(await buildPromql(), {
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "inherit",
+  })
     .spawn();
   const [, answer, status] = await Promise.all([
     new Blob([JSON.stringify({ rules, expressions })]).stream().pipeTo(process.stdin),
@@ -38,7 +42,12 @@ export async function readPromql(rules: string, expressions: readonly string[]):
   return JSON.parse(answer);
 }
 
-async function build(): Promise<string> {
+/**
+ * Builds the program that reads them, into the cache, and returns its path.
+ *
+ * @throws {GoToolchainError} {GoBuildError}
+ */
+export async function buildPromql(): Promise<string> {
   const folder = import.meta.dirname ?? ".";
   const source = await crypto.subtle.digest("SHA-256", await Deno.readFile(`${folder}/main.go`));
   const directory = await buildGoPrograms({
