@@ -7,7 +7,7 @@ import tls from "node:tls";
 import type { BundleSpec } from "../lib/api/bundle.ts";
 import { admissionReview, bundleOf } from "../tests/admission_review.ts";
 import { pemText, ROOT_1 } from "../tests/builders.ts";
-import { freePort } from "../tests/e2e/operator_process.ts";
+import { freePort } from "../tests/cluster/free_ports.ts";
 import { TestCluster } from "../tests/e2e/test_cluster.ts";
 import { startPeer } from "../tests/peer/run_peer.ts";
 import { WEBHOOK_PATH } from "../webhook/admission_handler.ts";

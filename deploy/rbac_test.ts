@@ -3,6 +3,7 @@ import { parse, parseAllDocuments } from "yaml";
 import { parseCommandLine } from "../lib/options.ts";
 import { startControlPlane } from "../tests/cluster/control_plane.ts";
 import type { RestClient } from "../tests/cluster/rest_client.ts";
+import { until } from "../tests/until.ts";
 
 const OPERATOR = "system:serviceaccount:cert-manager:trust-manager";
 const ALL_VERBS = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
@@ -46,6 +47,14 @@ Deno.test("the operator may do what it must, and nothing else", async (t) => {
   });
   const { admin } = controlPlane;
 
+  // The API server decides by what its watches have shown it.
+  const untilKnown = (is: boolean, what: string, verb: string) =>
+    until(
+      async () => (await allowed(admin, what, "default")).includes(verb) === is,
+      `${verb} of ${what} is ${is ? "granted" : "refused"}`,
+    );
+
+  await untilKnown(true, "/configmaps", "get");
   for (const { what, namespace, verbs } of grants) {
     await t.step(`${what} in ${namespace || "all namespaces"}: ${verbs.join(" ") || "nothing"}`, async () => {
       assert.deepEqual(await allowed(admin, what, namespace), verbs.toSorted());
@@ -54,6 +63,7 @@ Deno.test("the operator may do what it must, and nothing else", async (t) => {
 
   await t.step("with the addition for Secret targets", async (t) => {
     await admin.apply(await read("rbac_secret_targets.yaml"));
+    await untilKnown(true, "/secrets", "get");
     for (const { what, namespace, verbs } of moreGrants) {
       await t.step(`${what} in ${namespace || "all namespaces"}: ${verbs.join(" ")}`, async () => {
         assert.deepEqual(await allowed(admin, what, namespace), verbs.toSorted());
@@ -68,6 +78,7 @@ Deno.test("the operator may do what it must, and nothing else", async (t) => {
     const [role] = parseAllDocuments(text).map((document) => document.toJS());
     await admin.apply([{ ...role, ...parse(comment) }]);
 
+    await untilKnown(false, "/secrets", "get");
     assert.deepEqual(await allowed(admin, "/secrets", "default"), []);
     assert.deepEqual(await allowed(admin, "/secrets", "default", "another"), []);
     assert.deepEqual(

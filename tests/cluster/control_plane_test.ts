@@ -56,7 +56,7 @@ Deno.test("a control plane works like a cluster, and stops without a trace", asy
         metadata: { name: "owned", ownerReferences },
       }]);
       await admin.delete("/apis/example.org/v1/owners/owner");
-      await admin.waitUntilGone("/api/v1/namespaces/default/configmaps/owned", 5_000);
+      await admin.waitUntilGone("/api/v1/namespaces/default/configmaps/owned", 20_000);
     },
   );
 

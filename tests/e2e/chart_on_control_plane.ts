@@ -1,6 +1,7 @@
 import { withServicePort } from "../cluster/local_service.ts";
 import { Helm } from "../helm/helm.ts";
-import { freePort, type OperatorProcess } from "./operator_process.ts";
+import { freePort } from "../cluster/free_ports.ts";
+import type { OperatorProcess } from "./operator_process.ts";
 import type { TestCluster } from "./test_cluster.ts";
 
 /** Secret that the chart's Certificate is issued into. */

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { OPERATOR_FLAGS, SCRIPT } from "../../build.ts";
 import { pemText, ROOT_1 } from "../builders.ts";
 import { heapStrings } from "./heap_strings.ts";
-import { freePort, OperatorProcess } from "./operator_process.ts";
+import { freePort } from "../cluster/free_ports.ts";
+import { OperatorProcess } from "./operator_process.ts";
 import { TestCluster, TRUST_NAMESPACE } from "./test_cluster.ts";
 
 /** A text that stands in for a private key: long, and the same everywhere, as a snapshot shows only the beginning of a long string. */

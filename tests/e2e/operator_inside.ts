@@ -6,7 +6,7 @@ import { Metrics } from "../../lib/metrics.ts";
 import { type Ending, runOperator } from "../../lib/operator.ts";
 import { parseCommandLine } from "../../lib/options.ts";
 import { MovableClock } from "../movable_clock.ts";
-import { freePort } from "./operator_process.ts";
+import { freePort } from "../cluster/free_ports.ts";
 
 /** The operator inside of the test's process, so that the test holds its clock. */
 export class OperatorInside implements AsyncDisposable {

@@ -1,3 +1,4 @@
+import { freePorts } from "../cluster/free_ports.ts";
 import { OPERATOR_ENVIRONMENT } from "../../build.ts";
 import { assertNoSecrets } from "./no_secrets.ts";
 
@@ -26,7 +27,7 @@ export class OperatorProcess implements AsyncDisposable {
 
   /** Starts `script` with exactly `flagsOfDeno`, and free ports. */
   static start(flagsOfDeno: readonly string[], script: string, flags: readonly string[]): OperatorProcess {
-    const [probePort, metricsPort] = [freePort(), freePort()];
+    const [probePort = 0, metricsPort = 0] = freePorts(2);
     const process = new Deno.Command(Deno.execPath(), {
       args: [
         "run",
@@ -131,10 +132,4 @@ export class OperatorProcess implements AsyncDisposable {
   #failure(what: string): Error {
     return new Error(`${what}. It printed:\n${this.output.slice(-8_000)}`);
   }
-}
-
-/** A port that nobody listens on. */
-export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }

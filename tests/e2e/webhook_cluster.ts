@@ -2,7 +2,7 @@ import tls from "node:tls";
 import { parseAllDocuments } from "yaml";
 import type { BundleSpec } from "../../lib/api/bundle.ts";
 import { RestError, type RestObject } from "../cluster/rest_client.ts";
-import { freePort } from "./operator_process.ts";
+import { freePort } from "../cluster/free_ports.ts";
 import { TestCluster, TRUST_NAMESPACE } from "./test_cluster.ts";
 
 const BUNDLES = "/apis/trust.cert-manager.io/v1alpha1/bundles";

@@ -17,7 +17,7 @@ import { startWebhook } from "../../webhook/server.ts";
 import { ADMISSION_CASES } from "../admission_cases.ts";
 import { EXPIRED, LEAF, pemText, ROOT_1 } from "../builders.ts";
 import { kubectl, KubectlError } from "../cluster/kubectl.ts";
-import { freePort } from "./operator_process.ts";
+import { freePort } from "../cluster/free_ports.ts";
 import { bundlePath, TRUST_NAMESPACE } from "./test_cluster.ts";
 import { CONFIGURATION, SELF_SECRET, servedSerial, SERVICE_HOST, WebhookCluster } from "./webhook_cluster.ts";
 import { until } from "../until.ts";

@@ -1,5 +1,5 @@
 import { type ControlPlane, writeKubeconfig } from "../cluster/control_plane.ts";
-import { freePorts } from "../cluster/free_ports.ts";
+import { freePort } from "../cluster/free_ports.ts";
 import { RestClient } from "../cluster/rest_client.ts";
 import { ServerProcess } from "../cluster/server_process.ts";
 import { buildNode } from "./build_node.ts";
@@ -135,7 +135,7 @@ export async function startNode(options: NodeOptions = {}): Promise<ClusterNode>
       120_000,
     );
 
-    const [port] = freePorts(1);
+    const port = freePort();
     const [, ...args] = deno;
     const server = `https://localhost:${port}`;
     const forwarder = start("forward", [
@@ -195,8 +195,10 @@ export async function endNode({ dir, pids }: NodeRecord): Promise<void> {
     if (!(await commandLine(pid)).includes(dir)) continue;
     // With the first process of its namespace, the kernel ends all others.
     const children = await Deno.readTextFile(`/proc/${pid}/task/${pid}/children`).catch(() => "");
-    for (const target of [...children.trim().split(" ").filter(Boolean).map(Number), pid]) kill(target);
-    await until(async () => !(await commandLine(pid)).includes(dir), `process ${pid} has ended`);
+    const targets = [...children.trim().split(" ").filter(Boolean).map(Number), pid];
+    targets.forEach(kill);
+    // The first process of a namespace is gone when all others are.
+    for (const target of targets) await until(() => hasEnded(target), `process ${target} has ended`);
   }
   await removeCgroups(`/${dir.replace(/.*\//, "")}`);
   await Deno.remove(dir, { recursive: true }).catch((error) => {
@@ -207,6 +209,12 @@ export async function endNode({ dir, pids }: NodeRecord): Promise<void> {
 /** Empty if there is no such process, or it has ended. */
 async function commandLine(pid: number): Promise<string> {
   return await Deno.readTextFile(`/proc/${pid}/cmdline`).catch(() => "");
+}
+
+/** Whether there is no such process any more, or nobody but a parent that has yet to ask how it ended (proc(5), state Z). */
+async function hasEnded(pid: number): Promise<boolean> {
+  const stat = await Deno.readTextFile(`/proc/${pid}/stat`).catch(() => "");
+  return stat === "" || /\) [ZX] [^)]*$/.test(stat);
 }
 
 function kill(pid: number): void {
