@@ -8,7 +8,10 @@ export class CutError extends Error {
 
 const NEWLINE = 0x0a;
 
-/** Longer than it takes to hand bytes over that have been written: what breaks before is lost with them. */
+/**
+ * What breaks before the bytes are handed over that have been written is lost with them. One turn of the event loop does that, in the
+ * same thread: however slow the machine is, this is long enough.
+ */
 const FLUSH_MS = 10;
 
 /** Passes on the first `bytes` bytes and gives the rest up: in good order, or as a connection that breaks. */

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
-import { systemClock } from "../../lib/clock.ts";
-import type { KubeClient } from "../../lib/kube/client.ts";
+import type { KubeClient, KubeRequest } from "../../lib/kube/client.ts";
 import { KubeConnectionError, KubeStatusError } from "../../lib/kube/errors.ts";
 import { systemHost } from "../../lib/kube/host.ts";
 import { createKubeClient } from "../../lib/kube/http_client.ts";
 import { loadClusterConfig } from "../../lib/kube/load_config.ts";
 import { createLogger } from "../../lib/log.ts";
+import { FakeClock } from "../fake_clock.ts";
+import { sleep, until } from "../until.ts";
 import { type Fault, FaultProxy, type ProxiedRequest } from "./fault_proxy.ts";
 
 /** What the API server of these tests answers: `/list` whole, a watch line by line as long as it is read. */
@@ -13,11 +14,18 @@ const LINES = ['{"type":"ADDED","object":{"a":1}}\n', '{"type":"ADDED","object":
 const LIST = `{"kind":"List","items":["x"],"metadata":{"resourceVersion":"1"}}`;
 const LIST_PATH = "/api/v1/configmaps";
 
-/** A proxy before a small server, and the operator's own client behind it. */
+/** Deadline of the client's requests, by its clock. */
+const DEADLINE_MS = 1_000;
+
+/** How long is waited for what must not come, in milliseconds. */
+const SILENCE_MS = 200;
+
+/** A proxy before a small server, and the operator's own client behind it, whose deadlines pass when a test says so. */
 class World implements AsyncDisposable {
   /** What arrived at the server: method, path with query, `Authorization`, `User-Agent`, body. */
   readonly arrived: string[][] = [];
   list = LIST;
+  readonly #clock = new FakeClock();
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
   readonly #dir: string;
   #proxy!: FaultProxy;
@@ -46,6 +54,7 @@ class World implements AsyncDisposable {
 
   static async start(): Promise<World> {
     const world = new World(await Deno.makeTempDir());
+    const clock = world.#clock;
     const server = `http://127.0.0.1:${world.#server.addr.port}`;
     world.#proxy = await FaultProxy.start({ admin: { config: { server } } }, { userAgent: "(by proxy)" });
     const original = `${world.#dir}/kubeconfig`;
@@ -61,11 +70,11 @@ class World implements AsyncDisposable {
       }),
     );
     const kubeconfig = await world.proxy.kubeconfig(original);
-    const config = await loadClusterConfig({ kubeconfig }, { host: systemHost, clock: systemClock });
+    const config = await loadClusterConfig({ kubeconfig }, { host: systemHost, clock });
     world.#client = createKubeClient(config, {
-      clock: systemClock,
+      clock,
       random: Math.random,
-      log: createLogger({ format: "text", level: 1, write: () => {}, clock: systemClock }),
+      log: createLogger({ format: "text", level: 1, write: () => {}, clock }),
       userAgent: "test/1",
     });
     return world;
@@ -79,39 +88,34 @@ class World implements AsyncDisposable {
     return this.#client;
   }
 
-  /** What the client gets for a list: its text, or what went wrong. */
-  async read(timeoutMs = 2_000): Promise<string> {
-    return await this.#client.request<unknown>({ path: LIST_PATH, attempts: 1, timeoutMs }).then(
-      (answer) => JSON.stringify(answer) ?? "nothing",
-      told,
-    );
+  /** What the client gets for a list, as {@linkcode ask} tells it. */
+  async read(isLost?: () => boolean): Promise<string> {
+    return await this.ask({ path: LIST_PATH }, isLost);
   }
 
-  /** What a watch gets until it ends, or until it is silent; and how it ended. */
-  async watch(): Promise<{ text: string; end: string }> {
+  /** What the client gets: the JSON, or what went wrong. Once `isLost` holds, its deadline passes without an answer. */
+  async ask(request: KubeRequest, isLost = () => false): Promise<string> {
+    const answer = this.#client.request<unknown>({ ...request, attempts: 1, timeoutMs: DEADLINE_MS }).then(
+      (json) => JSON.stringify(json) ?? "nothing",
+      told,
+    );
+    return await unlessSilent(answer, isLost, () => this.#clock.advance(DEADLINE_MS));
+  }
+
+  /** What a watch gets until it ends, or is silent once `isAll` holds for what it has got; and how it ended. */
+  async watch(isAll = (_text: string) => false): Promise<{ text: string; end: string }> {
     const abort = new AbortController();
     const decoder = new TextDecoder();
     let text = "";
-    let timer = setTimeout(() => abort.abort(new Error("silent")), 1_000);
-    try {
+    const read = async () => {
       const query = { watch: true };
-      const stream = await this.#client.stream({
-        path: LIST_PATH,
-        query,
-        signal: abort.signal,
-        timeoutMs: 1_000,
-      });
-      for await (const chunk of stream) {
-        text += decoder.decode(chunk, { stream: true });
-        clearTimeout(timer);
-        timer = setTimeout(() => abort.abort(new Error("silent")), 200);
-      }
-      return { text, end: "closed" };
-    } catch (error) {
-      return { text, end: told(error) };
-    } finally {
-      clearTimeout(timer);
-    }
+      const stream = await this.#client.stream({ path: LIST_PATH, query, signal: abort.signal });
+      for await (const chunk of stream) text += decoder.decode(chunk, { stream: true });
+      return "closed";
+    };
+    const giveUp = () => abort.abort(new Error("silent"));
+    const end = await unlessSilent(read().catch(told), () => isAll(text), giveUp);
+    return { text, end };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -122,6 +126,23 @@ class World implements AsyncDisposable {
     assert.deepEqual(left, ["kubeconfig"], "the proxy has removed its own");
     await Deno.remove(this.#dir, { recursive: true });
   }
+}
+
+/** What `outcome` comes to; through `giveUp` if it comes to nothing, not even a while after `isSilent` holds. */
+async function unlessSilent(
+  outcome: Promise<string>,
+  isSilent: () => boolean,
+  giveUp: () => void | Promise<void>,
+): Promise<string> {
+  let over = false;
+  void outcome.finally(() => over = true);
+  await until(() => over || isSilent(), "a request ends, or has got as far as it can");
+  if (!over) {
+    await sleep(SILENCE_MS);
+    await giveUp();
+    await until(() => over, "a request ends that is given up");
+  }
+  return await outcome;
 }
 
 /** What went wrong, without what differs from run to run. */
@@ -139,13 +160,10 @@ Deno.test("without a fault, all passes as it is", async () => {
   await using world = await World.start();
   assert.equal(await world.read(), LIST);
   const body = new Uint8Array(100_000).fill(0x61);
-  await world.client.request({
-    method: "PATCH",
-    path: "/api/v1/namespaces/a/configmaps/b",
-    query: { x: "1 2" },
-    body,
-  });
-  assert.deepEqual(await world.watch(), { text: LINES.join(""), end: "silent" });
+  const path = "/api/v1/namespaces/a/configmaps/b";
+  assert.equal(await world.ask({ method: "PATCH", path, query: { x: "1 2" }, body }), LIST);
+  const text = LINES.join("");
+  assert.deepEqual(await world.watch(({ length }) => length >= text.length), { text, end: "silent" });
   assert.deepEqual(world.arrived.map((parts) => parts.slice(0, 4)), [
     ["GET", LIST_PATH, "Bearer the-token", "test/1 (by proxy)"],
     ["PATCH", "/api/v1/namespaces/a/configmaps/b?x=1+2", "Bearer the-token", "test/1 (by proxy)"],
@@ -172,7 +190,7 @@ Deno.test("what a request is about", async (t) => {
     await t.step(path, async () => {
       let seen: ProxiedRequest | undefined;
       using _rule = world.proxy.use((request) => (seen = request, undefined));
-      await world.client.request({ path });
+      assert.equal(await world.ask({ path }), LIST);
       assert.ok(seen !== undefined);
       const { group, resource, namespace, name, subresource } = seen;
       assert.deepEqual([group, resource, namespace, name, subresource], expected);
@@ -248,8 +266,14 @@ Deno.test("each fault, as the operator's client meets it", async (t) => {
     await t.step(JSON.stringify(fault), async () => {
       await using world = await World.start();
       using rule = world.proxy.use((request) => fault.kind !== "expire" || request.watch ? fault : undefined);
-      if (fault.kind !== "expire") assert.equal(await world.read(500), list);
-      const seen = await world.watch();
+      if (fault.kind !== "expire") {
+        const isLost = () => list === "timed out" && world.proxy.faults.has(fault.kind);
+        assert.equal(await world.read(isLost), list);
+      }
+      const hasArrived = () => world.proxy.requests === 2 && world.arrived.length >= arrived;
+      const seen = await world.watch(({ length }) =>
+        watch.end === "silent" && length >= watch.text.length && hasArrived()
+      );
       if (seen.text.startsWith("\x1f\ufffd")) seen.text = "gzip";
       assert.deepEqual(seen, watch);
       assert.ok((world.proxy.faults.get(fault.kind) ?? 0) >= 1);
@@ -291,8 +315,8 @@ Deno.test("a partition: nothing passes, and what was sent arrives at its end", a
   assert.equal(await world.read(), LIST);
   {
     using _partition = world.proxy.partition();
-    assert.equal(await world.read(300), "timed out", "on the connection that is open");
-    assert.equal(await world.read(300), "timed out", "on a new one");
+    assert.equal(await world.read(() => true), "timed out", "on the connection that is open");
+    assert.equal(await world.read(() => true), "timed out", "on a new one");
     assert.equal(world.arrived.length, 1);
   }
   assert.equal(await world.read(), LIST);
@@ -301,8 +325,8 @@ Deno.test("a partition: nothing passes, and what was sent arrives at its end", a
 Deno.test("frozen connections go on when they are thawed", async () => {
   await using world = await World.start();
   const frozen = world.proxy.use(() => ({ kind: "freeze" }));
-  const answer = world.read(5_000);
-  while (world.proxy.faults.size === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  const answer = world.read();
+  await until(() => world.arrived.length === 1, "the request arrives");
   frozen[Symbol.dispose]();
   world.proxy.thaw();
   assert.equal(await answer, LIST);
@@ -311,7 +335,7 @@ Deno.test("frozen connections go on when they are thawed", async () => {
 Deno.test("connections that are broken end what is under way", async () => {
   await using world = await World.start();
   const watch = world.watch();
-  while (world.arrived.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(() => world.arrived.length === 1, "the request arrives");
   world.proxy.breakConnections();
   assert.equal((await watch).end, "broken");
   assert.equal(await world.read(), LIST);
@@ -319,13 +343,13 @@ Deno.test("connections that are broken end what is under way", async () => {
 
 Deno.test("a late request arrives, though nobody waits for its answer any more", async () => {
   await using world = await World.start();
-  const { promise: until, resolve: release } = Promise.withResolvers<void>();
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
   {
-    using _rule = world.proxy.use(() => ({ kind: "late", until }));
-    assert.equal(await world.read(100), "timed out");
+    using _rule = world.proxy.use(() => ({ kind: "late", until: released }));
+    assert.equal(await world.read(() => world.proxy.faults.has("late")), "timed out");
   }
   assert.deepEqual(world.arrived, []);
   release();
-  while (world.arrived.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(() => world.arrived.length === 1, "the request arrives");
   assert.equal(await world.read(), LIST);
 });
