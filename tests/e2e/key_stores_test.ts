@@ -13,6 +13,7 @@ import { type AuditMark, WRITES } from "../cluster/audit.ts";
 import { patched, SYSTEM_BUNDLE, tlv } from "../oracles/corpus.ts";
 import { readWithKeytool, readWithOpenssl } from "../oracles/read_key_store.ts";
 import { startPeer } from "../peer/run_peer.ts";
+import { until } from "../until.ts";
 import { bundlePath, targetPath, TestCluster, TRUST_NAMESPACE } from "./test_cluster.ts";
 
 const PEM_KEY = "ca.pem";
@@ -188,12 +189,18 @@ Deno.test("Key stores are kept in sync", async (t) => {
         const mark = await audit.mark();
         await cluster.putBundle("formats", specOf(sources, formats));
         await cluster.synced("formats");
-        const writes = (await writesSince(cluster, mark)).filter((write) => write.startsWith("patch "));
-        assert.deepEqual(writes.sort(), [
+        const wanted = [
           "patch bundles/status formats",
           "patch configmaps formats",
           "patch secrets formats",
-        ]);
+        ];
+        let writes: string[] = [];
+        // What a write has changed is there before the write is logged.
+        await until(async () => {
+          writes = (await writesSince(cluster, mark)).filter((write) => write.startsWith("patch "));
+          return writes.length >= wanted.length;
+        }, () => `all writes are logged; only these were: ${writes}`);
+        assert.deepEqual(writes.sort(), wanted);
         const target = await cluster.target("app", "formats");
         assert.equal(
           target?.metadata.annotations?.["trust.cert-manager.io/hash"],

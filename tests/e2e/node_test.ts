@@ -24,6 +24,9 @@ const LEASE = `/apis/coordination.k8s.io/v1/namespaces/${NAMESPACE}/leases/trust
 const PODS = `/api/v1/namespaces/${NAMESPACE}/pods`;
 const DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/bundles.trust.cert-manager.io";
 
+/** How long a pod may take to come, to take over from another, or to go, in milliseconds: as long as Helm waits. */
+const SLOWEST_POD_MS = 120_000;
+
 type Values = Readonly<Record<string, unknown>>;
 
 /** Values that make do without cert-manager. */
@@ -119,6 +122,7 @@ class Release {
       `${PODS}?labelSelector=app=trust-manager`,
       "has no pods",
       (list) => list?.items.length === 0,
+      SLOWEST_POD_MS,
     );
     // Its rights went first, so that it was not released, and the next would wait until it has run out.
     await this.#node.admin.delete(LEASE);
@@ -284,7 +288,7 @@ Deno.test("the chart on a real node", async (t) => {
       await until(
         async () => (await release.logs()).includes(`serial=${serialNumber}`),
         `${serialNumber} is served`,
-        120_000,
+        SLOWEST_POD_MS,
       );
     };
     await admitWhile(admin, rotate());
@@ -336,7 +340,7 @@ Deno.test("the chart on a real node", async (t) => {
     await admin.apply([{ apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } }]);
     for (const bundle of ["of-the-peer", "example-bundle"]) {
       const path = `/api/v1/namespaces/${namespace}/configmaps/${bundle}`;
-      await admin.waitFor(path, "is there", (target) => target !== undefined);
+      await admin.waitFor(path, "is there", (target) => target !== undefined, SLOWEST_POD_MS);
     }
   };
 
@@ -375,7 +379,8 @@ Deno.test("the chart on a real node", async (t) => {
       node,
       await helm.run(["template", "trust-manager", goChart, `--namespace=${NAMESPACE}`]),
     );
-    await admin.waitFor(DEPLOYMENT, "runs", (found) => Object(found?.["status"]).readyReplicas === 1);
+    const runs = (found?: RestObject) => Object(found?.["status"]).readyReplicas === 1;
+    await admin.waitFor(DEPLOYMENT, "runs", runs, SLOWEST_POD_MS);
     await worksIn("applied");
     const before = await kept();
     await assert.rejects(release.upgrade(), /invalid ownership metadata/);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { WRITES } from "../cluster/audit.ts";
+import { type AuditEntry, WRITES } from "../cluster/audit.ts";
 import { canonicalPem, pemText, ROOT_1, ROOT_2, type TestCertificate } from "../builders.ts";
 import { FaultProxy, isTargetWrite } from "../faults/fault_proxy.ts";
 import type { OperatorProcess } from "./operator_process.ts";
@@ -11,7 +11,9 @@ const LEASE =
   `/apis/coordination.k8s.io/v1/namespaces/${TRUST_NAMESPACE}/leases/trust-manager-leader-election`;
 /** What the audit log knows those by that came through the proxy. */
 const MARK = "(through the proxy)";
-const SHORT_LEASE = ["--leader-election-lease-duration=5s", "--leader-election-renew-deadline=4s"];
+/** Renewed each 2 s: no stall of some seconds ends it, and nobody waits for its end for long. */
+const SHORT_LEASE = ["--leader-election-lease-duration=10s", "--leader-election-renew-deadline=8s"];
+const LONG_LEASE = ["--leader-election-lease-duration=30s", "--leader-election-renew-deadline=20s"];
 
 /** Enough that writes are under way for a while. */
 const NAMESPACES = Array.from({ length: 30 }, (_, i) => `n-${i}`);
@@ -67,6 +69,16 @@ Deno.test("Partitions: one leader writes, and all is right afterwards", async (t
   const late = async (since: Awaited<ReturnType<typeof audit.mark>>) =>
     (await audit.since(since, { user: SERVICE_ACCOUNT, userAgent: MARK, verb: WRITES }))
       .filter(({ resource }) => resource !== "leases" && resource !== "events");
+  /** All writes of targets since `since`, when there is at least one for each: what it has changed is there before it is logged. */
+  const allWrites = async (since: Awaited<ReturnType<typeof audit.mark>>, userAgent = "") => {
+    const filter = { user: SERVICE_ACCOUNT, userAgent, verb: WRITES, resource: "configmaps" };
+    let writes: AuditEntry[] = [];
+    await until(
+      async () => (writes = await audit.since(since, filter)).length >= NAMESPACES.length,
+      () => `all writes are logged; ${writes.length} are`,
+    );
+    return writes;
+  };
 
   await t.step(
     "A leader without connection loses to the standby, ends, and writes nothing any more",
@@ -90,11 +102,7 @@ Deno.test("Partitions: one leader writes, and all is right afterwards", async (t
       }
       await converged();
       assert.deepEqual(await late(since), []);
-      const writes = await audit.since(since, {
-        user: SERVICE_ACCOUNT,
-        verb: WRITES,
-        resource: "configmaps",
-      });
+      const writes = await allWrites(since);
       for (const [target, entries] of Map.groupBy(writes, ({ namespace }) => namespace)) {
         assert.equal(entries.length, 1, `${target} was written ${entries.length} times`);
       }
@@ -113,13 +121,17 @@ Deno.test("Partitions: one leader writes, and all is right afterwards", async (t
       await using standby = await cluster.operator(...SHORT_LEASE);
       const { promise: released, resolve: release } = Promise.withResolvers<void>();
       let [sent, held] = [0, 0];
-      using holding = proxy.use((request) => {
+      using _rule = proxy.use((request) => {
         if (!isTargetWrite(request) || ++sent <= 10) return undefined;
         held++;
         return { kind: "late", until: released };
       });
+      const begin = await audit.mark();
       await put(other());
-      await until(() => Promise.resolve(held >= 4), "writes are under way");
+      await until(
+        async () => held >= 4 && (await late(begin)).length >= 10,
+        "the first writes are done, and others under way",
+      );
       const since = await audit.mark();
       {
         using _partition = proxy.partition();
@@ -129,11 +141,16 @@ Deno.test("Partitions: one leader writes, and all is right afterwards", async (t
         await converged();
       }
       assert.deepEqual(await late(since), []);
-      holding[Symbol.dispose]();
       release();
-      await until(async () => (await late(since)).length >= held, "what was under way has arrived");
-      const arrived = (await late(since)).map(({ verb, resource, code }) => [verb, resource, code]);
-      assert.deepEqual(arrived, Array(held).fill(["patch", "configmaps", 200]));
+      let arrived: AuditEntry[] = [];
+      await until(
+        async () => (arrived = await late(since)).length >= held,
+        () => `what was under way has arrived; ${arrived.length} of ${held} have`,
+      );
+      assert.deepEqual(
+        arrived.map(({ verb, resource, code }) => [verb, resource, code]),
+        Array(held).fill(["patch", "configmaps", 200]),
+      );
       await converged();
       assert.equal(await standby.stop(), 0);
     },
@@ -181,10 +198,7 @@ Deno.test("Partitions: one leader writes, and all is right afterwards", async (t
       assert.deepEqual(await late(since), []);
       await using successor = await viaProxy(proxy, ...SHORT_LEASE);
       await converged();
-      assert.equal(
-        (await late(since)).filter(({ resource }) => resource === "configmaps").length,
-        NAMESPACES.length,
-      );
+      assert.equal((await allWrites(since, MARK)).length, NAMESPACES.length);
       assert.equal(await successor.stop(), 0);
     },
   );
@@ -193,7 +207,7 @@ Deno.test("Partitions: one leader writes, and all is right afterwards", async (t
     "Connections that freeze while it writes and while it renews the lease are replaced",
     async () => {
       await using proxy = await start();
-      await using operator = await viaProxy(proxy);
+      await using operator = await viaProxy(proxy, ...LONG_LEASE);
       const first = await leading(operator);
       await converged();
       const since = await audit.mark();

@@ -141,9 +141,9 @@ Deno.test("The operator sends no request that is not needed", async (t) => {
         for (const state of states) {
           await cluster.putConfigMap(TRUST_NAMESPACE, "source", { "ca.crt": state });
         }
-        const passes = 1 + Math.ceil((performance.now() - start) / PASS_INTERVAL_MS);
         const targets = NAMESPACES + 1;
         await written(states.at(-1) ?? "", targets);
+        const passes = 1 + Math.ceil((performance.now() - start) / PASS_INTERVAL_MS);
         await idle(operator);
         const { "patch configmaps": patches = 0 } = counted(await requests(mark));
         // The first at once, then one for all that has changed meanwhile: three if all changes came in a second.

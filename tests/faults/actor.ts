@@ -112,9 +112,10 @@ export class Actor {
         return await this.#attack(action.attack, action.target, action.by);
       case "change default package": {
         const { defaultPackage } = action;
-        model.setPackage(defaultPackage);
         await Deno.writeTextFile(`${this.#packagePath}.new`, model.packageFile(defaultPackage));
-        await Deno.rename(`${this.#packagePath}.new`, this.#packagePath);
+        // Both at once: no replica starts in between.
+        Deno.renameSync(`${this.#packagePath}.new`, this.#packagePath);
+        model.setPackage(defaultPackage);
         return "done"; // read by whoever starts from now on
       }
       case "faults on":
