@@ -229,6 +229,8 @@ export class RestClient implements Disposable {
     if (definition === undefined) return;
     const { group, names, versions } = definition.spec;
     for (const { name } of versions.filter(({ served }) => served)) {
+      // Known of a definition that is gone, it would say nothing about this one.
+      this.#plurals.delete(`/apis/${group}/${name} ${names.kind}`);
       await this.#resourceOf(`/apis/${group}/${name}`, names.kind);
     }
   }
@@ -243,7 +245,7 @@ export class RestClient implements Disposable {
       group,
       `has kind ${kind}`,
       (answer) => answer?.resources.some(isOfKind) ?? false,
-      10_000,
+      30_000,
     );
     const resource = list?.resources.find(isOfKind);
     if (resource === undefined) throw new Error(`Found no kind ${kind} in ${group}`);

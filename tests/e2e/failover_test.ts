@@ -13,7 +13,7 @@ interface Lease {
 Deno.test("Of two replicas one writes, and the other takes over", async (t) => {
   await using cluster = await TestCluster.start();
   const { admin } = cluster;
-  const flags = ["--leader-election-lease-duration=5s", "--leader-election-renew-deadline=4s"];
+  const flags = ["--leader-election-lease-duration=10s", "--leader-election-renew-deadline=8s"];
   const holder = async (accept: (identity: string) => boolean) => {
     let found = "";
     await admin.waitFor<Lease>(LEASE, "has the awaited holder", (lease) => {

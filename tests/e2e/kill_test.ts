@@ -5,8 +5,10 @@ import type { ConfigMap } from "../../lib/kube/objects.ts";
 import { WRITES } from "../cluster/audit.ts";
 import { serviceAccountKubeconfig } from "../cluster/kubectl.ts";
 import { seededRandom } from "../controller_world.ts";
+import { FaultProxy, isTargetWrite } from "../faults/fault_proxy.ts";
 import { TargetWatch } from "../faults/target_watch.ts";
 import { manyCertificates } from "../many_certificates.ts";
+import { sleep, until } from "../until.ts";
 import { TestCluster, TRUST_NAMESPACE } from "./test_cluster.ts";
 
 /** How often the operator is killed. */
@@ -39,10 +41,7 @@ Deno.test("The operator is killed at any moment, and nothing is lost or written 
     return (await both()).filter(({ data }) => sorted(data?.["ca.pem"] ?? "") === wanted).length;
   };
   const allHold = async (index: number) => {
-    const deadline = performance.now() + 30_000;
-    while (await holding(index) < replicas) {
-      assert.ok(performance.now() < deadline, "not all targets are right");
-    }
+    await until(async () => await holding(index) === replicas, "all targets are right");
     await cluster.synced("both");
   };
 
@@ -50,10 +49,12 @@ Deno.test("The operator is killed at any moment, and nothing is lost or written 
     await t.step(
       `A leader is ${fault} in the middle of a sync: no two replicas write at the same time`,
       async () => {
-        const flags = ["--leader-election-lease-duration=5s", "--leader-election-renew-deadline=4s"];
+        const flags = ["--leader-election-lease-duration=10s", "--leader-election-renew-deadline=8s"];
         const begin = await audit.mark();
         await source(0);
-        await using first = await cluster.operator(...flags);
+        await using proxy = await FaultProxy.start(cluster.controlPlane);
+        const kubeconfig = await proxy.kubeconfig(cluster.operatorKubeconfig);
+        await using first = await cluster.operatorWith({ flags, kubeconfig });
         await first.prints("Became leader");
         await using second = await cluster.operatorWith({ flags, kubeconfig: standbyKubeconfig });
         await cluster.putBundle("both", {
@@ -62,19 +63,20 @@ Deno.test("The operator is killed at any moment, and nothing is lost or written 
         });
         await allHold(0);
         const mark = await audit.mark();
-        await source(1);
-        const started = performance.now();
+        // So slow that the sync is not over when the fault comes, however late that is.
+        const slow = proxy.use((request) =>
+          isTargetWrite(request) ? { kind: "delay", milliseconds: 1_000 } : undefined
+        );
         // Applied targets are logged: that is faster than to ask for 60 large objects.
         const applied = () => first.output.match(/Applied target/g)?.length ?? 0;
         const before = applied();
-        while (applied() < before + 3) {
-          assert.ok(performance.now() < started + 20_000, "no target is written");
-          await new Promise((resolve) => setTimeout(resolve, 2));
-        }
+        await source(1);
+        await until(() => applied() >= before + 3, "some targets are written");
         first.kill(fault === "killed" ? "SIGKILL" : "SIGSTOP");
+        slow[Symbol.dispose]();
         const done = await holding(1);
         assert.ok(done < replicas, "the sync was over before the leader failed");
-        await second.prints("Became leader");
+        await second.prints("Became leader", 40_000);
         await allHold(1);
         if (fault === "frozen") {
           // What the frozen one may still send is out of date by now.
@@ -100,7 +102,7 @@ Deno.test("The operator is killed at any moment, and nothing is lost or written 
         const renewed = leases(leader).filter(({ time }) => time < took.time).at(-1);
         assert.ok(renewed !== undefined, "the leader never took the lease");
         const gap = Date.parse(took.time) - Date.parse(renewed.time);
-        assert.ok(gap >= 5_000, `the lease was taken ${gap} ms after it was renewed`);
+        assert.ok(gap >= 10_000, `the lease was taken ${gap} ms after it was renewed`);
         for (const { resource, time } of by(standby)) {
           assert.ok(resource === "leases" || time > took.time, `the standby wrote ${resource} before it led`);
         }
@@ -144,6 +146,8 @@ Deno.test("The operator is killed at any moment, and nothing is lost or written 
     const problems: string[] = [];
     // The keys of one object belong together: PEM, key store and hash of one version, the same whenever they are seen.
     const together = new Map<number, string>();
+    /** The version that each target holds. */
+    const held = new Map<string | undefined, number>();
     let states = 0;
     await using watch = await TargetWatch.start(admin, "ConfigMap", ({ metadata, data, binaryData }) => {
       if (metadata.name !== "kill") return;
@@ -153,21 +157,22 @@ Deno.test("The operator is killed at any moment, and nothing is lost or written 
       if (version === undefined) problems.push(`${metadata.namespace}: no version: ${data?.["ca.pem"]}`);
       else if ((together.get(version) ?? rest) !== rest) problems.push(`${metadata.namespace}: mixed keys`);
       else together.set(version, rest);
+      if (version !== undefined) held.set(metadata.namespace, version);
     });
+    const holdCurrent = () => [...held.values()].filter((version) => version === current).length;
     const flags = ["--leader-elect=false"];
-    let ready = 0;
     for (let kill = 0; kill < KILLS; kill++) {
       await using operator = await cluster.operatorWith({ flags, wait: false });
-      // Every other one from when it is ready, when it writes; the others while it starts.
-      const wait = kill % 2 === 0;
-      if (wait) await operator.ready();
-      const ms = 20 + random() * 180;
+      // Half of them while it starts, a quarter from when it is ready, and a quarter once some targets are written.
+      const written = kill % 4 === 0 ? 1 + Math.floor(random() * namespaces.length) : 0;
+      const ms = 20 + random() * (written > 0 ? 30 : 180);
+      if (kill % 4 === 2) await operator.ready();
       const changed = change();
+      await until(() => holdCurrent() >= written, `${written} targets are new, seed ${seed}`);
       // Not a wait for something: the moment of the fault.
-      await new Promise((resolve) => setTimeout(resolve, ms));
+      await sleep(ms);
       operator.kill("SIGKILL");
       await changed;
-      if (wait) ready++;
       watch.check();
       assert.deepEqual(problems, [], `seed ${seed}, kill ${kill}`);
     }
@@ -190,7 +195,6 @@ Deno.test("The operator is killed at any moment, and nothing is lost or written 
     // Else it was not shown what it is about.
     assert.ok(states > 200, `only ${states} states were seen, seed ${seed}`);
     assert.ok(together.size >= versions.length - 1, `only ${together.size} versions were seen, seed ${seed}`);
-    assert.equal(ready, KILLS / 2);
     assert.equal(await operator.stop(), 0);
   });
 });

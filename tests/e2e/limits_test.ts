@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import type { ConfigMap } from "../../lib/kube/objects.ts";
 import { canonicalPem, pemText, ROOT_1, ROOT_2 } from "../builders.ts";
-import { WRITES } from "../cluster/audit.ts";
+import { type AuditEntry, type AuditMark, WRITES } from "../cluster/audit.ts";
 import { manyCertificates } from "../many_certificates.ts";
+import { until } from "../until.ts";
 import { bundlePath, TestCluster, TRUST_NAMESPACE } from "./test_cluster.ts";
 
 const OPERATOR = `system:serviceaccount:${TRUST_NAMESPACE}:trust-manager`;
@@ -25,7 +26,7 @@ Deno.test("What cannot be written harms nothing that can", async (t) => {
   await t.step("One namespace is forbidden, one over quota, one Terminating for ever", async () => {
     await using operator = await cluster.operator("--leader-elect=false");
     const good = Array.from({ length: 10 }, (_, index) => `d-good-${index}`);
-    for (const name of [...good, "a-forbidden", "b-quota", "c-ending"]) {
+    for (const name of ["a-forbidden", "b-quota", "c-ending", ...good]) {
       await cluster.createNamespace(name, { mixed: "yes" });
     }
     // The right to write ConfigMaps is given namespace by namespace.
@@ -66,7 +67,6 @@ Deno.test("What cannot be written harms nothing that can", async (t) => {
     const start = performance.now();
     await cluster.putBundle("mixed", { sources, target: target("mixed") });
     for (const namespace of good) await holds(namespace, "mixed", canonicalPem(ROOT_1));
-    assert.ok(performance.now() - start < 5_000, `the good ones took ${performance.now() - start} ms`);
     const condition = await cluster.condition("mixed", "False");
     assert.equal(condition.reason, "SyncConfigMapTargetFailed");
     assert.match(
@@ -77,15 +77,26 @@ Deno.test("What cannot be written harms nothing that can", async (t) => {
     await cluster.putBundle("mixed", { sources: [{ inLine: pemText(ROOT_2) }], target: target("mixed") });
     for (const namespace of good) await holds(namespace, "mixed", canonicalPem(ROOT_2));
     await cluster.condition("mixed", "False");
-    const writes = await audit.since(mark, { user: OPERATOR, verb: WRITES, resource: "configmaps" });
+    let writes: AuditEntry[] = [];
+    const triesIn = (namespace: string) => writes.filter((entry) => entry.namespace === namespace);
+    await until(async () => {
+      writes = await audit.since(mark, { user: OPERATOR, verb: WRITES, resource: "configmaps" });
+      return ["a-forbidden", "b-quota"].every((namespace) => triesIn(namespace).length >= 2);
+    }, "what fails is tried again");
     // Twice, for two contents; what fails is tried again after 0.5 s, 1 s, 2 s and so on.
     const seconds = (performance.now() - start) / 1000;
     const tries = 2 * (2 + Math.log2(1 + seconds / 0.5));
     for (const namespace of [...good, "a-forbidden", "b-quota", "c-ending"]) {
-      const count = writes.filter((entry) => entry.namespace === namespace).length;
+      const count = triesIn(namespace).length;
       const most = namespace === "c-ending" ? 0 : namespace.startsWith("d-") ? 2 : tries;
       assert.ok(count <= most, `${count} writes in ${namespace} within ${seconds} s`);
     }
+
+    // The good ones wait for none of that: each was written before anything was tried again.
+    const times = (namespace: string, attempt: number) =>
+      triesIn(namespace).map(({ time }) => time).sort()[attempt] ?? "";
+    const [again = ""] = ["a-forbidden", "b-quota"].map((namespace) => times(namespace, 1)).sort();
+    for (const namespace of good) assert.ok(times(namespace, 0) < again, `${namespace} had to wait`);
 
     await allow("a-forbidden");
     await admin.delete("/api/v1/namespaces/b-quota/resourcequotas/none");
@@ -127,16 +138,26 @@ Deno.test("What cannot be written harms nothing that can", async (t) => {
         length: it?.data?.["ca.pem"]?.length ?? 0,
       }));
     };
+    const hold = async (certificates: number) => {
+      for (const namespace of namespaces) {
+        await cluster.targetBecomes(
+          namespace,
+          "large",
+          `holds ${certificates} certificates`,
+          (it) => it?.data?.["ca.pem"]?.match(/BEGIN/g)?.length === certificates,
+        );
+      }
+    };
+    const writesSince = (mark: AuditMark) =>
+      audit.since(mark, { user: OPERATOR, verb: WRITES, resource: "configmaps", name: "large" });
     const before = await states();
     const mark = await audit.mark();
     await put(1400, 5); // still fits
-    await cluster.targetBecomes(
-      "large-0",
-      "large",
-      "is large",
-      (it) => (it?.data?.["ca.pem"]?.match(/BEGIN/g) ?? []).length === 1405,
+    await hold(1405);
+    await until(
+      async () => (await writesSince(mark)).length >= namespaces.length,
+      "all those writes are in the audit log",
     );
-    await cluster.synced("large");
     const full = await states();
     assert.notDeepEqual(full, before);
 
@@ -162,21 +183,9 @@ Deno.test("What cannot be written harms nothing that can", async (t) => {
     assert.ok(about("large").length <= 6, `${about("large").length} writes of the status`);
     assert.deepEqual(await states(), full);
     await put(5, 6);
-    for (const namespace of namespaces) {
-      await cluster.targetBecomes(
-        namespace,
-        "large",
-        "is small again",
-        (it) => (it?.data?.["ca.pem"]?.match(/BEGIN/g) ?? []).length === 11,
-      );
-    }
+    await hold(11);
     await cluster.synced("large");
-    const all = await audit.since(mark, {
-      user: OPERATOR,
-      verb: WRITES,
-      resource: "configmaps",
-      name: "large",
-    });
+    const all = await writesSince(mark);
     // Two good contents, each perhaps by way of one that has only the first part's change.
     assert.ok(all.length <= 5 * namespaces.length, `${all.length} writes`);
     assert.equal(await operator.stop(), 0);
@@ -191,8 +200,17 @@ Deno.test("What cannot be written harms nothing that can", async (t) => {
       const count = 100;
       const key = (label: string) => `-----BEGIN ${label}-----\nc2VjcmV0\n-----END ${label}-----\n`;
       await cluster.putConfigMap(TRUST_NAMESPACE, "broken", { "ca.crt": key("PRIVATE KEY") });
-      const mark = await audit.mark();
       const names = Array.from({ length: count }, (_, index) => `broken-${index}`);
+      /** Puts a good Bundle, and returns how many milliseconds the operator then took. */
+      const putGood = async (name: string) => {
+        await cluster.putBundle(name, { sources, target: target("broken") });
+        const start = performance.now();
+        await cluster.synced(name);
+        return performance.now() - start;
+      };
+      const alone = await putGood("alone"); // how fast this machine is now
+      await cluster.deleteBundles("alone");
+      const mark = await audit.mark();
       const put = names.map((name, index) =>
         cluster.putBundle(name, {
           // One half has a source with a private key, which is tried again and again; the other has none.
@@ -200,11 +218,8 @@ Deno.test("What cannot be written harms nothing that can", async (t) => {
           target: target("broken"),
         })
       );
-      const start = performance.now();
-      await cluster.putBundle("good", { sources, target: target("broken") });
-      await cluster.synced("good");
-      const took = performance.now() - start;
-      assert.ok(took < 5_000, `the good one took ${took} ms`);
+      const took = await putGood("good");
+      assert.ok(took < 3_000 + 10 * alone, `the good one took ${took} ms, alone ${alone} ms`);
       assert.equal((await cluster.target("broken", "good"))?.data?.["ca.pem"], canonicalPem(ROOT_1));
       await Promise.all(put);
       for (const name of names) await cluster.condition(name, "False");

@@ -84,13 +84,16 @@ Deno.test("the webhook, with a certificate in files", async (t) => {
   const { cluster, admin } = webhook;
   const dir = await Deno.makeTempDir();
   const stored = "stored-invalid";
-  // Stored while there was no webhook that could be asked.
+  const invalid: BundleSpec = { sources: [{ useDefaultCAs: true }, { useDefaultCAs: true }] };
+  // Stored while there was no webhook that could be asked. The API server learns of that a little later.
+  await until(async () => await webhook.refusal(invalid) !== undefined, "the API server asks the webhook");
   await admin.mergePatch(CONFIGURATION, { webhooks: null });
+  await webhook.admits(invalid);
   await admin.create("/apis/trust.cert-manager.io/v1alpha1/bundles", {
     apiVersion: "trust.cert-manager.io/v1alpha1",
     kind: "Bundle",
     metadata: { name: stored, finalizers: ["example.com/wait"] },
-    spec: { sources: [{ useDefaultCAs: true }, { useDefaultCAs: true }] },
+    spec: invalid,
   });
   await admin.apply(await webhookYaml(webhook.port));
   const ca = await newCa("first");
@@ -193,12 +196,12 @@ Deno.test("the webhook, with a certificate in files", async (t) => {
     };
     const before = current.serial;
     const served = await admitWhile(webhook, () => ca.pem + next.pem, async (served) => {
+      await until(() => served.has(before), "the first pair is served");
       for (let i = 0; i < 3; i++) await rotate(served, await ca.issue());
       // Another CA: cert-manager's injector announces both first.
       await webhook.injectCa(ca.pem + next.pem);
       await rotate(served, await next.issue());
     });
-    assert.ok(served.has(before));
     assert.equal(served.size, 5);
   });
 
