@@ -5,22 +5,34 @@ import tls from "node:tls";
 import { systemClock } from "../lib/clock.ts";
 import { createLogger, type Logger } from "../lib/log.ts";
 import { admissionReview, bundleOf } from "../tests/admission_review.ts";
+import { FakeClock } from "../tests/fake_clock.ts";
+import { until } from "../tests/until.ts";
 import { answerBody, refuseHead, WEBHOOK_PATH } from "./admission_handler.ts";
 import { type TestKeyPair, testKeyPair } from "./test_key_pair.ts";
 import { DEFAULT_LIMITS, type ServerLimits, TlsServer } from "./tls_server.ts";
 
 const quiet: Logger = createLogger({ format: "json", level: 0, write: () => {}, clock: systemClock });
 const review = JSON.stringify(admissionReview(bundleOf({ spec: { sources: [{ inLine: "pem" }] } })));
-const SHORT = { headMs: 300, bodyMs: 300 };
 
-/** A server on a free port, with a certificate. */
+/** Limits that differ from each other and from the second that a refused request may go on, so that it can be told which one runs. */
+const LIMITS = { headMs: 3_000, bodyMs: 2_000 };
+
+/** After how many milliseconds in vain a client gives up, and with it the test. */
+const DEADLINE_MS = 40_000;
+
+/**
+ * A server on a free port, with a certificate. Its time stands still until a test moves it, so that a slow machine makes no client late.
+ */
 class Fixture implements AsyncDisposable {
   readonly server: TlsServer;
   readonly keyPair: TestKeyPair;
+  readonly clock: FakeClock;
+  readonly #clients: tls.TLSSocket[] = [];
 
-  constructor(server: TlsServer, keyPair: TestKeyPair) {
+  constructor(server: TlsServer, keyPair: TestKeyPair, clock: FakeClock) {
     this.server = server;
     this.keyPair = keyPair;
+    this.clock = clock;
   }
 
   static async start(
@@ -28,6 +40,7 @@ class Fixture implements AsyncDisposable {
     options: { minVersion?: "TLSv1.2" | "TLSv1.3"; log?: Logger; answer?: typeof answerBody } = {},
   ): Promise<Fixture> {
     const keyPair = await testKeyPair();
+    const clock = new FakeClock();
     const { answer = answerBody, log = quiet, minVersion = "TLSv1.2" } = options;
     const server = await TlsServer.listen({
       host: "127.0.0.1",
@@ -36,11 +49,11 @@ class Fixture implements AsyncDisposable {
       limits: { ...DEFAULT_LIMITS, ...limits },
       refuse: refuseHead,
       answer: (body) => answer(body, () => []),
-      clock: systemClock,
+      clock,
       log,
     });
     server.use(keyPair.pair);
-    return new Fixture(server, keyPair);
+    return new Fixture(server, keyPair, clock);
   }
 
   /** A TLS connection. */
@@ -53,7 +66,13 @@ class Fixture implements AsyncDisposable {
       ca: this.keyPair.ca,
       ...options,
     });
-    await once(socket, "secureConnect");
+    this.#clients.push(socket);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    socket.once("secureConnect", resolve);
+    socket.on("error", reject);
+    socket.setTimeout(DEADLINE_MS, () => socket.destroy(new Error("No TLS handshake in time")));
+    await promise;
+    socket.setTimeout(0);
     return socket;
   }
 
@@ -71,6 +90,7 @@ class Fixture implements AsyncDisposable {
       path: WEBHOOK_PATH,
       method: "POST",
       agent: false,
+      timeout: DEADLINE_MS,
       headers: {
         "content-type": "application/json",
         "content-length": new TextEncoder().encode(body).length,
@@ -84,37 +104,26 @@ class Fixture implements AsyncDisposable {
       response.on("error", reject);
     });
     request.on("error", reject);
+    request.on("timeout", () => request.destroy(new Error("No answer in time")));
     request.end(body);
     return promise;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.server.close(0);
+    for (const client of this.#clients) client.destroy();
+    const closed = this.server.close(0);
+    await this.clock.advance(0);
+    await closed;
   }
 }
 
-function once(socket: net.Socket, event: string): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  socket.once(event, () => resolve());
-  if (event !== "close") socket.once("error", reject);
-  else socket.on("error", () => {});
-  return promise;
-}
-
-/** What the server sends until it ends the connection. */
-async function allOf(socket: net.Socket): Promise<string> {
-  let text = "";
-  socket.on("data", (chunk) => text += new TextDecoder().decode(chunk));
-  await once(socket, "close");
-  return text;
-}
-
-async function until(what: string, condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 10_000;
-  while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`Waited in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+/** What the server has sent so far, and whether the connection has ended. */
+function received(socket: net.Socket): { readonly text: string; readonly ended: boolean } {
+  const got = { text: "", ended: false };
+  socket.on("data", (chunk) => got.text += new TextDecoder().decode(chunk));
+  socket.on("error", () => {});
+  socket.on("close", () => got.ended = true);
+  return got;
 }
 
 const HEAD = `POST ${WEBHOOK_PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n`;
@@ -160,12 +169,12 @@ Deno.test("a new certificate serves new connections, and open ones go on", async
   assert.equal((await fixture.request(review, { agent })).status, 200);
   const socket = await fixture.connect({ ca: next.ca });
   assert.equal(socket.getPeerCertificate().serialNumber, next.pair.serialNumber);
-  socket.destroy();
   agent.destroy();
 });
 
 Deno.test("before there is a certificate, handshakes fail and nothing else", async () => {
   const keyPair = await testKeyPair();
+  const clock = new FakeClock();
   const server = await TlsServer.listen({
     host: "127.0.0.1",
     port: 0,
@@ -173,10 +182,10 @@ Deno.test("before there is a certificate, handshakes fail and nothing else", asy
     limits: DEFAULT_LIMITS,
     refuse: refuseHead,
     answer: (body) => answerBody(body, () => []),
-    clock: systemClock,
+    clock,
     log: quiet,
   });
-  await using fixture = new Fixture(server, keyPair);
+  await using fixture = new Fixture(server, keyPair, clock);
   await assert.rejects(fixture.connect());
   server.use(keyPair.pair);
   assert.equal((await fixture.request()).status, 200);
@@ -184,7 +193,7 @@ Deno.test("before there is a certificate, handshakes fail and nothing else", asy
 
 Deno.test("a port that is taken", async () => {
   await using fixture = await Fixture.start();
-  const { port } = fixture.server;
+  const { server: { port }, clock } = fixture;
   await assert.rejects(
     TlsServer.listen({
       host: "127.0.0.1",
@@ -193,7 +202,7 @@ Deno.test("a port that is taken", async () => {
       limits: DEFAULT_LIMITS,
       refuse: refuseHead,
       answer: (body) => answerBody(body, () => []),
-      clock: systemClock,
+      clock,
       log: quiet,
     }),
     {
@@ -204,30 +213,31 @@ Deno.test("a port that is taken", async () => {
 });
 
 Deno.test("close answers what is being received", async () => {
-  const fixture = await Fixture.start();
-  const idle = await fixture.connect();
+  await using fixture = await Fixture.start(LIMITS);
+  const idle = received(await fixture.connect());
   const socket = await fixture.connect();
+  const got = received(socket);
   socket.write(`${HEAD}content-length: ${review.length}\r\n\r\n${review.slice(0, 10)}`);
-  // The request has arrived once a later one is answered.
-  await fixture.request();
+  await until(() => fixture.clock.nextTimerMs === LIMITS.bodyMs, "the body is awaited");
   const closed = fixture.server.close(5_000);
-  await once(idle, "close");
+  await until(() => idle.ended, "the idle connection has ended");
   socket.write(review.slice(10));
-  const answer = allOf(socket);
-  await until("the answer", () => socket.bytesRead > 0);
+  await until(() => got.text !== "", "there is an answer");
+  assert.match(got.text, /^HTTP\/1\.1 200 /);
   socket.destroy();
-  assert.match(await answer, /^HTTP\/1\.1 200 /);
   await closed;
 });
 
 Deno.test("close does not wait for ever", async () => {
-  const fixture = await Fixture.start();
+  await using fixture = await Fixture.start(LIMITS);
   const socket = await fixture.connect();
+  const got = received(socket);
   socket.write(`${HEAD}content-length: 100\r\n\r\nabc`);
-  await fixture.request();
-  const gone = once(socket, "close");
-  await fixture.server.close(50);
-  await gone;
+  await until(() => fixture.clock.nextTimerMs === LIMITS.bodyMs, "the body is awaited");
+  const closed = fixture.server.close(50);
+  await fixture.clock.advance(50);
+  await until(() => got.ended, "the connection has ended");
+  await closed;
 });
 
 Deno.test("a defect is answered with 500 and logged without the request", async () => {
@@ -248,69 +258,82 @@ Deno.test("a defect is answered with 500 and logged without the request", async 
   assert.doesNotMatch(lines[0] ?? "", /pem|\.ts/);
 });
 
-/** Clients that mean no good; each is sent, and what it gets back in the end is looked at. */
+/** Clients that mean no good; each is sent, and what it gets back is looked at, and for how many milliseconds it is borne: none if not told. */
 const hostile: Record<
   string,
-  { tls: boolean; send: string | Uint8Array; answer: RegExp; limits?: Partial<ServerLimits> }
+  { tls: boolean; send: string | Uint8Array; answer: RegExp; borneMs?: number }
 > = {
   "plain HTTP": { tls: false, send: "GET / HTTP/1.1\r\nhost: x\r\n\r\n", answer: /^[^<]*$/ },
-  "garbage": { tls: false, send: crypto.getRandomValues(new Uint8Array(10_000)), answer: /^[^<]*$/ },
+  "garbage": {
+    tls: false,
+    // No TLS record begins like this. (One could be awaited to its end.)
+    send: crypto.getRandomValues(new Uint8Array(10_000)).fill(0xff, 0, 1),
+    answer: /^[^<]*$/,
+  },
   "half a TLS handshake": {
     tls: false,
     send: new Uint8Array([0x16, 3, 1, 2, 0, 1, 0]),
     answer: /^$/,
-    limits: SHORT,
+    borneMs: LIMITS.headMs,
   },
-  "nothing, before the handshake": { tls: false, send: "", answer: /^$/, limits: SHORT },
-  "nothing, after the handshake": { tls: true, send: "", answer: /^$/, limits: SHORT },
-  "half a head": { tls: true, send: "POST / HTTP/1.1\r\nhost: x\r\n", answer: /^$/, limits: SHORT },
-  "a head that is no HTTP": {
+  "nothing, before the handshake": { tls: false, send: "", answer: /^$/, borneMs: LIMITS.headMs },
+  "nothing, after the handshake": { tls: true, send: "", answer: /^$/, borneMs: LIMITS.headMs },
+  "half a head": {
     tls: true,
-    send: "hello\r\n\r\n",
-    answer: /^(HTTP\/1\.1 400 .*)?$/s,
-    limits: SHORT,
+    send: "POST / HTTP/1.1\r\nhost: x\r\n",
+    answer: /^$/,
+    borneMs: LIMITS.headMs,
   },
+  "a head that is no HTTP": { tls: true, send: "hello\r\n\r\n", answer: /^(HTTP\/1\.1 400 .*)?$/s },
   "a body that does not end": {
     tls: true,
     send: `${HEAD}content-length: 100\r\n\r\nabc`,
     answer: /^$/,
-    limits: SHORT,
+    borneMs: LIMITS.bodyMs,
   },
   "chunks that do not end": {
     tls: true,
     send: `${HEAD}transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n`,
     answer: /^$/,
-    limits: SHORT,
+    borneMs: LIMITS.bodyMs,
   },
   "a body that says that it is too large": {
     tls: true,
     send: `${HEAD}content-length: 104857600\r\n\r\nabc`,
     answer: /^HTTP\/1\.1 413 .*larger than 3145728 bytes/si,
+    borneMs: 1_000,
   },
   "a length that is no number": {
     tls: true,
     send: `${HEAD}content-length: lots\r\n\r\nabc`,
     answer: /^(HTTP\/1\.1 4.*)?$/s,
-    limits: SHORT,
   },
   "a head that is too large": {
     tls: true,
     send: `${HEAD}x: ${"y".repeat(1_000_000)}\r\n\r\n`,
     answer: /^(HTTP\/1\.1 4.*)?$/s,
-    limits: SHORT,
   },
 };
 
-for (const [name, { tls: secure, send, answer, limits }] of Object.entries(hostile)) {
+for (const [name, { tls: secure, send, answer, borneMs }] of Object.entries(hostile)) {
   Deno.test(`hostile client: ${name}`, async () => {
-    await using fixture = await Fixture.start(limits);
-    const socket = secure ? await fixture.connect() : net.connect(fixture.server.port, "127.0.0.1");
-    const answered = allOf(socket);
+    await using fixture = await Fixture.start(LIMITS);
+    const { server, clock } = fixture;
+    const socket = secure ? await fixture.connect() : net.connect(server.port, "127.0.0.1");
+    const got = received(socket);
     if (send.length > 0) socket.write(send);
-    const valid = await fixture.request();
-    assert.equal(valid.status, 200);
-    assert.match(await answered, answer);
-    await until("the connection is forgotten", () => fixture.server.connections === 0);
+    assert.equal((await fixture.request()).status, 200);
+    if (borneMs !== undefined) {
+      await until(
+        () => server.connections === 1 && clock.nextTimerMs === borneMs && answer.test(got.text),
+        () =>
+          `it alone is left, answered, for ${borneMs} ms; connections: ${server.connections}, ` +
+          `the next limit: ${clock.nextTimerMs} ms, answer: ${JSON.stringify(got.text)}`,
+      );
+      await clock.advance(borneMs);
+    }
+    await until(() => got.ended && server.connections === 0, "the connection has ended and is forgotten");
+    assert.match(got.text, answer);
     assert.equal((await fixture.request()).status, 200);
   });
 }
@@ -319,29 +342,19 @@ Deno.test("hostile client: 100 MB in chunks are cut off at the limit", async () 
   await using fixture = await Fixture.start();
   const before = Deno.memoryUsage().rss;
   const socket = await fixture.connect();
-  const answered = allOf(socket);
+  const got = received(socket);
   socket.write(`${HEAD}transfer-encoding: chunked\r\n\r\n`);
-  const chunk = "x".repeat(100_000);
+  const chunk = "x".repeat(1_000_000);
   let sent = 0;
-  let open = true;
-  let ready = () => {};
-  socket.on("drain", () => ready());
-  socket.on("close", () => {
-    open = false;
-    ready();
-  });
-  while (sent < 100_000_000 && open) {
-    const more = socket.write(`${chunk.length.toString(16)}\r\n${chunk}\r\n`);
+  while (sent < 100_000_000 && !got.ended) {
+    socket.write(`${chunk.length.toString(16)}\r\n${chunk}\r\n`);
     sent += chunk.length;
-    if (!more) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      ready = resolve;
-      await promise;
-    }
+    await until(() => socket.writableLength === 0 || got.ended, "the chunk has been sent");
   }
+  await until(() => got.ended, "the connection has ended");
   // Who goes on sending may not see the answer any more.
-  assert.match(await answered, /^(HTTP\/1\.1 413 .*)?$/s);
-  assert.ok(!open && sent < 50_000_000, `${sent} bytes were sent`);
+  assert.match(got.text, /^(HTTP\/1\.1 413 .*)?$/s);
+  assert.ok(sent < 50_000_000, `${sent} bytes were sent`);
   assert.equal((await fixture.request()).status, 200);
   assert.ok(Deno.memoryUsage().rss - before < 150e6, `${(Deno.memoryUsage().rss - before) / 1e6} MB more`);
 });
@@ -354,7 +367,7 @@ Deno.test("hostile clients: 500 silent connections do not keep a valid request o
     socket.on("error", () => {});
     return socket;
   });
-  await until("the limit is reached", () => fixture.server.connections === DEFAULT_LIMITS.connections);
+  await until(() => fixture.server.connections === DEFAULT_LIMITS.connections, "the limit is reached");
   for (let i = 0; i < 5; i++) assert.equal((await fixture.request()).status, 200);
   assert.ok(fixture.server.connections <= DEFAULT_LIMITS.connections);
   for (const socket of silent) socket.destroy();
@@ -363,28 +376,26 @@ Deno.test("hostile clients: 500 silent connections do not keep a valid request o
 Deno.test("hostile clients: slow large bodies make room for a valid request", async () => {
   await using fixture = await Fixture.start({ allBodiesBytes: 300_000, bodyBytes: 200_000 });
   const sockets = await Promise.all(Array.from({ length: 4 }, () => fixture.connect()));
-  const answers = sockets.map(allOf);
+  const answers = sockets.map(received);
   for (const socket of sockets) {
     socket.write(`${HEAD}content-length: 150000\r\n\r\n${"x".repeat(100_000)}`);
   }
-  await until("one was put off", () => sockets.some((socket) => socket.destroyed));
+  const refused = () => answers.filter(({ text }) => text.startsWith("HTTP/1.1 503 "));
+  await until(() => refused().length > 0, "one was refused");
   assert.equal((await fixture.request()).status, 200);
-  for (const socket of sockets) socket.destroy();
-  const texts = await Promise.all(answers);
-  assert.ok(texts.some((text) => text.startsWith("HTTP/1.1 503 ")), texts.join());
+  await fixture.clock.advance(1_000);
+  await until(() => refused().some(({ ended }) => ended), "one was put off");
 });
 
 Deno.test("a connection that has brought a request is not put off for new ones", async () => {
   await using fixture = await Fixture.start({ connections: 4 });
   const agent = new https.Agent({ keepAlive: true, maxSockets: 1 });
   assert.equal((await fixture.request(review, { agent })).status, 200);
-  const sockets = [];
-  for (let i = 0; i < 8; i++) sockets.push(await fixture.connect());
+  for (let i = 0; i < 8; i++) await fixture.connect();
   // The agent would open another connection without saying so.
   const free = Object.values(agent.freeSockets).flat();
   assert.deepEqual(free.map((socket) => socket?.destroyed), [false]);
   assert.equal((await fixture.request(review, { agent })).status, 200);
   assert.ok(fixture.server.connections <= 4);
-  for (const socket of sockets) socket.destroy();
   agent.destroy();
 });
