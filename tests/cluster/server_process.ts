@@ -1,3 +1,5 @@
+import { signalChild } from "./signal_child.ts";
+
 /** A server that tests start: its output goes to a file, and it does not outlive this process unless it is asked to. */
 export class ServerProcess implements AsyncDisposable {
   readonly name: string;
@@ -73,8 +75,8 @@ export class ServerProcess implements AsyncDisposable {
 
   /** Sends `signal`, and SIGKILL after `graceMs`, and returns when the process has ended. */
   async end(signal: "SIGTERM" | "SIGKILL" = "SIGTERM", graceMs = 10_000): Promise<void> {
-    if (this.#running) this.#child.kill(signal);
-    const kill = setTimeout(() => this.#running && this.#child.kill("SIGKILL"), graceMs);
+    signalChild(this.#child, signal);
+    const kill = setTimeout(() => signalChild(this.#child, "SIGKILL"), graceMs);
     await this.ended;
     clearTimeout(kill);
   }

@@ -1,4 +1,5 @@
 import { freePorts } from "../cluster/free_ports.ts";
+import { signalChild } from "../cluster/signal_child.ts";
 import { OPERATOR_ENVIRONMENT } from "../../build.ts";
 import { assertNoSecrets } from "./no_secrets.ts";
 
@@ -79,9 +80,9 @@ export class OperatorProcess implements AsyncDisposable {
     return await response.text();
   }
 
-  /** Sends a signal. */
+  /** Sends a signal, if it has not ended. */
   kill(signal: Deno.Signal): void {
-    if (!this.#ended) this.#process.kill(signal);
+    signalChild(this.#process, signal);
   }
 
   /** Waits until it ends, and returns its exit code. */
