@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { systemClock } from "../lib/clock.ts";
 import { createLogger } from "../lib/log.ts";
 import { FileCertificates } from "./file_certificates.ts";
+import { until } from "../tests/until.ts";
 import type { KeyPair } from "./key_pair.ts";
 import { testKeyPair } from "./test_key_pair.ts";
 
@@ -40,13 +41,7 @@ class Fixture implements AsyncDisposable {
   }
 
   async until(what: string, condition: () => boolean): Promise<void> {
-    const deadline = performance.now() + 10_000;
-    while (!condition()) {
-      if (performance.now() > deadline) {
-        throw new Error(`Waited in vain until ${what}: ${this.lines.join("\n")}`);
-      }
-      await new Promise((resolve) => setTimeout(resolve, 2));
-    }
+    await until(condition, () => `${what}: ${this.lines.join("\n")}`, 10_000);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -148,7 +148,8 @@ export class DockerDaemon implements AsyncDisposable {
   async proc(path: string): Promise<string> {
     const init = await this.#init();
     if (init === undefined) throw new DockerError("The Docker daemon has ended");
-    return await Deno.readTextFile(`/proc/${init}/root/proc/${path}`);
+    const root = `/proc/${init}/root`; // what it sees as / (proc(5))
+    return await Deno.readTextFile(`${root}/proc/${path}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -4,6 +4,7 @@ import { caCertificatesVersion, packageOfThisMachine } from "../../default-ca-pa
 import { encodePackage } from "../../default-ca-package/package_file.ts";
 import { VERSION } from "../../lib/version.ts";
 import { freePorts } from "../cluster/free_ports.ts";
+import { isReady } from "../cluster/is_ready.ts";
 import { bundlePath, TestCluster } from "../e2e/test_cluster.ts";
 import type { Bundle } from "../../lib/api/bundle.ts";
 import { ROOT } from "../project_files.ts";
@@ -186,7 +187,11 @@ Deno.test("the images", async (t) => {
     );
     await daemon.docker("run", ...run);
     const log = () => daemon.tryDocker(["logs", "operator"]).then(({ output, said }) => output + said);
-    await until(async () => await isReady(probePort), async () => `it is ready. It printed:\n${await log()}`);
+    await until(
+      () => isReady(`http://127.0.0.1:${probePort}/readyz`),
+      async () => `it is ready. It printed:\n${await log()}`,
+      20_000,
+    );
     const ready = Date.now();
     const { State } = await daemon.inspect("container", "operator");
     report(`   the operator was ready ${ready - Date.parse(State.StartedAt)} ms after its container's start`);
@@ -254,16 +259,6 @@ async function machineOf(path: string): Promise<string> {
   const file = await Deno.readFile(path);
   const machine = new DataView(file.buffer).getUint16(18, true);
   return { 62: "x86_64", 183: "aarch64" }[machine] ?? `unknown: ${machine}`;
-}
-
-async function isReady(port: number): Promise<boolean> {
-  try {
-    const response = await fetch(`http://127.0.0.1:${port}/readyz`);
-    await response.body?.cancel();
-    return response.ok;
-  } catch {
-    return false;
-  }
 }
 
 function megabytes(bytes: number): string {
