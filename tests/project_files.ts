@@ -17,3 +17,14 @@ export async function* filesOf(folder: string, pattern: RegExp): AsyncGenerator<
     else if (pattern.test(path)) yield path;
   }
 }
+
+/** Reports whether there is a file or folder at `path`. */
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}

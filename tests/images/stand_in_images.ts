@@ -1,6 +1,6 @@
 import { cacheDirectory } from "../cluster/go_programs.ts";
 import { findGo, goVersionOf } from "../cluster/go_toolchain.ts";
-import { ROOT } from "../project_files.ts";
+import { exists, ROOT } from "../project_files.ts";
 import type { DockerDaemon } from "./docker_daemon.ts";
 
 /** Images that take the place of those that the Dockerfiles start from, as their build arguments. */
@@ -49,8 +49,11 @@ async function denoImage(image: ImageFolder): Promise<string> {
         locked.slice(0, locked.lastIndexOf("@")),
         locked.slice(locked.lastIndexOf("@") + 1),
       ];
-      for (const part of [`${name}/${version}`, `${name}/registry.json`]) {
-        await image.copy(`${npmCache}/${registry}/${part}`, `/deno-dir/npm/${registry}/${part}`);
+      const [folder, packument] = [`${registry}/${name}/${version}`, `${registry}/${name}/registry.json`];
+      await image.copy(`${npmCache}/${folder}`, `/deno-dir/npm/${folder}`);
+      // Deno fetches it of direct dependencies only: deno.lock says all that it needs to know of the others.
+      if (await exists(`${npmCache}/${packument}`)) {
+        await image.copy(`${npmCache}/${packument}`, `/deno-dir/npm/${packument}`);
       }
     }
   }

@@ -7,6 +7,7 @@ import { makeCgroups, removeCgroups } from "./cgroups.ts";
 import { ensurePackages, type Needed } from "./debian_packages.ts";
 import { makeImage } from "./image.ts";
 import { FILES, type InsideOptions, PAUSE_IMAGE } from "./inside.ts";
+import { exists } from "../project_files.ts";
 import { until } from "../until.ts";
 
 /** How to start a node. */
@@ -223,10 +224,6 @@ function kill(pid: number): void {
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
-}
-
-function exists(path: string): Promise<boolean> {
-  return Deno.stat(path).then(() => true, () => false);
 }
 
 function token(): string {
