@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { target, targetRecord } from "../tests/builders.ts";
+import { managedFields, owned, target, targetRecord } from "../tests/builders.ts";
 import { NotLeadingError, targetPath, WriteError, Writer } from "./apply.ts";
 import type { KubeClient, KubeRequest } from "./kube/client.ts";
 import { KubeConnectionError, KubeStatusError } from "./kube/errors.ts";
@@ -9,7 +9,9 @@ const owner = { name: "example", uid: "uid-of-example" };
 const content: TargetContent = {
   kind: "ConfigMap",
   hash: "some-hash",
-  keys: "ca.crt",
+  keys: ["ca.crt"],
+  owned: owned(),
+  layout: undefined,
   body: new TextEncoder().encode('{"the":"body"}'),
 };
 const { signal } = new AbortController();
@@ -55,85 +57,118 @@ function refused(code: number, message = "refused", retryAfterSeconds?: number):
 
 Deno.test("a target is applied with the bytes of its content, and read from the answer", async (t) => {
   const { writer, requests, shown } = setUp({ ...target({ metadata: { resourceVersion: "9" } }) });
-  const record = await writer.applyTarget(content, "app", "example", signal);
+  const { record } = await writer.applyTarget(content, "app", "example", signal);
   assert.deepEqual(record, targetRecord({ resourceVersion: "9" }));
   assert.equal(requests[0]?.body, content.body); // not a copy
   assert.equal(requests[0]?.signal, signal);
   await t.assertSnapshot(shown());
 });
 
-Deno.test("a stale target loses what is ours, and is deleted if nothing is left", async (t) => {
+Deno.test("cleaning and releasing show whether data is left, whoever owns it", async (t) => {
   const left = (more: Record<string, unknown>) => ({
     metadata: { name: "example", namespace: "app", uid: "uid-of-target", resourceVersion: "9" },
     ...more,
   });
-  const table: { name: string; left: Record<string, unknown>; deleted: boolean }[] = [
-    { name: "nothing left", left: left({}), deleted: true },
-    { name: "empty maps", left: left({ data: {}, binaryData: {} }), deleted: true },
-    { name: "data left", left: left({ data: { x: "y" } }), deleted: false },
-    { name: "an empty value left", left: left({ data: { x: "" } }), deleted: false },
-    { name: "binary data left", left: left({ binaryData: { x: "AA==" } }), deleted: false },
+  const table: { name: string; left: Record<string, unknown>; isEmpty: boolean }[] = [
+    { name: "nothing left", left: left({}), isEmpty: true },
+    { name: "empty maps", left: left({ data: {}, binaryData: {} }), isEmpty: true },
+    { name: "data left", left: left({ data: { x: "y" } }), isEmpty: false },
+    { name: "an empty value left", left: left({ data: { x: "" } }), isEmpty: false },
+    { name: "binary data left", left: left({ binaryData: { x: "AA==" } }), isEmpty: false },
   ];
-  for (const { name, left, deleted } of table) {
+  for (const { name, left, isEmpty } of table) {
     await t.step(name, async () => {
-      const { writer, requests } = setUp(left, {});
-      await writer.cleanTarget(targetRecord(), owner, signal);
-      assert.deepEqual(requests.map(({ method }) => method), deleted ? ["PATCH", "DELETE"] : ["PATCH"]);
+      const { writer } = setUp(left, left);
+      assert.equal((await writer.cleanTarget(targetRecord(), owner, signal)).isEmpty, isEmpty);
+      assert.equal((await writer.releaseTarget(targetRecord(), signal)).isEmpty, isEmpty);
     });
   }
   for (const kind of ["ConfigMap", "Secret"] as const) {
     await t.step(`requests for a ${kind}`, async (t) => {
-      const { writer, shown } = setUp(left({}), {});
-      await writer.cleanTarget(targetRecord({ kind }), owner, signal);
+      const { writer, shown } = setUp(left({}), left({}), left({}), {});
+      const stale = targetRecord({ kind });
+      const { record } = await writer.cleanTarget(stale, owner, signal);
+      await writer.cleanTarget(targetRecord({ kind, bundleUid: "uid-of-example" }), owner, signal);
+      await writer.releaseTarget(stale, signal);
+      await writer.deleteTarget({ ...record, kind }, signal);
       await t.assertSnapshot(shown());
     });
   }
 });
 
-Deno.test("cleaning a target that has gone, or was made anew, is done", async (t) => {
-  const table: { name: string; answers: (Error | Record<string, unknown>)[] }[] = [
-    { name: "gone", answers: [refused(404)] },
-    { name: "another object of that name", answers: [refused(409)] },
-    { name: "gone before it was deleted", answers: [{ ...target() }, refused(404)] },
-    { name: "somebody put data into it meanwhile", answers: [{ ...target() }, refused(409)] },
-  ];
-  for (const { name, answers } of table) {
-    await t.step(name, async () => {
-      const { writer, requests } = setUp(...answers);
-      const expected = answers.length;
-      await writer.cleanTarget(targetRecord(), owner, signal);
-      assert.equal(requests.length, expected);
-    });
-  }
+Deno.test("a target in which others own data gets no owner reference", async (t) => {
+  const body = new TextEncoder().encode(JSON.stringify({
+    apiVersion: "v1",
+    metadata: { name: "example", annotations: { a: "b" }, ownerReferences: [{ uid: "u" }] },
+    data: { "ca.crt": "x" },
+  }));
+  const { writer, shown } = setUp({ ...target() });
+  await writer.applyTarget({ ...content, body }, "app", "example", signal, "u");
+  await t.assertSnapshot(shown());
 });
 
-Deno.test("cleaning that fails says at what", async (t) => {
-  const table: { name: string; answers: (Error | Record<string, unknown>)[]; message: string }[] = [
-    {
-      name: "patch",
-      answers: [refused(403, "forbidden")],
-      message: "failed to patch ConfigMap app/example: forbidden",
-    },
-    {
-      name: "delete",
-      answers: [{ ...target() }, refused(403, "forbidden")],
-      message: "failed to delete ConfigMap app/example: forbidden",
-    },
+Deno.test("what was updated under our name is taken over in one state of the object", async (t) => {
+  const { writer, shown } = setUp({ ...target() });
+  const entries = [
+    managedFields({ data: ["ca.crt"] }),
+    managedFields({ operation: "Update", data: ["x"] }),
+    managedFields({ manager: "kubectl", operation: "Update", data: ["y"] }),
   ];
-  for (const { name, answers, message } of table) {
+  await writer.takeOverTarget(targetRecord({ resourceVersion: "9" }), entries, signal);
+  await t.assertSnapshot(shown());
+});
+
+Deno.test("a target that has gone, or was made anew, needs no cleaning", async (t) => {
+  const table: { name: string; cause: Error }[] = [
+    { name: "gone", cause: refused(404) },
+    { name: "another object of that name", cause: refused(409) },
+  ];
+  for (const { name, cause } of table) {
     await t.step(name, async () => {
-      const { writer } = setUp(...answers);
-      await assert.rejects(writer.cleanTarget(targetRecord(), owner, signal), {
-        name: "WriteError",
-        message,
-      });
+      for (const act of ["cleanTarget", "releaseTarget"] as const) {
+        const { writer } = setUp(cause);
+        const { record } = act === "cleanTarget"
+          ? await writer.cleanTarget(targetRecord(), owner, signal)
+          : await writer.releaseTarget(targetRecord(), signal);
+        assert.deepEqual([record.resourceVersion, record.owned], ["", ""]);
+      }
     });
   }
+  await t.step("gone before it was deleted", async () => {
+    const { writer } = setUp(refused(404));
+    assert.equal((await writer.deleteTarget(targetRecord(), signal)).record.resourceVersion, "");
+  });
+  await t.step("somebody put data into it before it was deleted", async () => {
+    const { writer } = setUp(refused(409, "the precondition does not hold"));
+    await assert.rejects(writer.deleteTarget(targetRecord(), signal), {
+      name: "WriteError",
+      transient: true,
+    });
+  });
+});
+
+Deno.test("cleaning that fails says at what", async () => {
+  const { writer } = setUp(refused(403, "forbidden"), refused(403, "forbidden"), refused(409, "conflict"));
+  const failed = (cause: string) => ({ name: "WriteError", message: `failed to ${cause}` });
+  await assert.rejects(
+    writer.cleanTarget(targetRecord(), owner, signal),
+    failed("patch ConfigMap app/example: forbidden"),
+  );
+  await assert.rejects(
+    writer.deleteTarget(targetRecord(), signal),
+    failed("delete ConfigMap app/example: forbidden"),
+  );
+  await assert.rejects(
+    writer.takeOverTarget(targetRecord(), [], signal),
+    failed("patch ConfigMap app/example: conflict"),
+  );
 });
 
 Deno.test("status is applied to this Bundle and no successor", async (t) => {
-  const { writer, shown } = setUp({});
-  await writer.applyStatus({ name: "a b", uid: "u" }, { conditions: [], defaultCAVersion: "x" }, signal);
+  const bundle = { metadata: { name: "a b", resourceVersion: "7" } };
+  const { writer, shown } = setUp(bundle);
+  const status = { conditions: [], defaultCAVersion: "x" };
+  assert.equal(await writer.applyStatus({ name: "a b", uid: "u" }, status, signal), "7");
   await t.assertSnapshot(shown());
   const failing = setUp(refused(404, "not found"));
   await assert.rejects(failing.writer.applyStatus(owner, {}, signal), {
@@ -142,25 +177,36 @@ Deno.test("status is applied to this Bundle and no successor", async (t) => {
   });
 });
 
+Deno.test("a status that was updated under our name is taken over, then applied again", async (t) => {
+  const fields = (operation: string) => ({
+    manager: "trust-manager",
+    operation,
+    subresource: "status",
+    fieldsV1: { "f:status": { "f:defaultCAVersion": {} } },
+  });
+  const bundle = (version: string, ...operations: string[]) => ({
+    metadata: { name: "example", resourceVersion: version, managedFields: operations.map(fields) },
+  });
+  const { writer, shown } = setUp(bundle("7", "Update", "Apply"), bundle("8", "Apply"), bundle("9"));
+  assert.equal(await writer.applyStatus(owner, { conditions: [] }, signal), "9");
+  await t.assertSnapshot(shown());
+});
+
 Deno.test("a replica that does not lead writes nothing", async (t) => {
   const { writer, requests, leading } = setUp();
   const writes = {
     apply: () => writer.applyTarget(content, "app", "example", signal),
     clean: () => writer.cleanTarget(targetRecord(), owner, signal),
+    release: () => writer.releaseTarget(targetRecord(), signal),
+    delete: () => writer.deleteTarget(targetRecord(), signal),
+    takeOver: () => writer.takeOverTarget(targetRecord(), [], signal),
     status: () => writer.applyStatus(owner, {}, signal),
   };
-  leading.push(false, false, false);
+  leading.push(...Object.keys(writes).map(() => false));
   for (const [name, write] of Object.entries(writes)) {
     await t.step(name, () => assert.rejects(write(), NotLeadingError));
   }
   assert.deepEqual(requests, []);
-});
-
-Deno.test("a replica that loses the lead between patch and delete does not delete", async () => {
-  const { writer, requests, leading } = setUp({ ...target() });
-  leading.push(true, false);
-  await assert.rejects(writer.cleanTarget(targetRecord(), owner, signal), NotLeadingError);
-  assert.deepEqual(requests.map(({ method }) => method), ["PATCH"]);
 });
 
 Deno.test("a failed write tells its cause, whether it may pass by itself, and how long to wait", async (t) => {

@@ -14,7 +14,7 @@ import {
   sameSource,
   type SourceRecord,
 } from "./records/source_record.ts";
-import { readTarget, type TargetRecord, targetStoreKey } from "./records/target_record.ts";
+import { readTarget, sharingTexts, type TargetRecord, targetStoreKey } from "./records/target_record.ts";
 
 /** Watches that share one connection: well below the number of streams that API servers allow (100 by RFC 9113's advice, often more). */
 const WATCHES_PER_CONNECTION = 50;
@@ -77,6 +77,11 @@ export class ClusterView {
   readonly #lists: { synced: boolean; readonly optionalNamespace: string | undefined }[] = [];
   /** Keys of targets, by kind and by the Bundle that their label names. */
   readonly #keysOfBundle: Readonly<Record<TargetKind, Map<string, Set<string>>>> = {
+    ConfigMap: new Map(),
+    Secret: new Map(),
+  };
+  /** The target that was read last, by kind and by the Bundle that its label names. */
+  readonly #latestOfBundle: Readonly<Record<TargetKind, Map<string, TargetRecord>>> = {
     ConfigMap: new Map(),
     Secret: new Map(),
   };
@@ -160,7 +165,7 @@ export class ClusterView {
             `target ${resource}`,
             `/api/v1${place}/${resource}`,
             store,
-            (object) => readTarget(kind, object),
+            (object) => this.#sharing(readTarget(kind, object)),
             {
               metadataOnly: true,
               labelSelector: BUNDLE_LABEL,
@@ -209,13 +214,25 @@ export class ClusterView {
     }
   }
 
+  /** A thousand targets of one Bundle hold one copy of the texts that they have in common. */
+  #sharing(record: TargetRecord): TargetRecord {
+    if (record.bundle === undefined) return record;
+    const latest = this.#latestOfBundle[record.kind];
+    const sharing = sharingTexts(record, latest.get(record.bundle));
+    latest.set(record.bundle, sharing);
+    return sharing;
+  }
+
   #index(kind: TargetKind, { key, before, after }: Change<TargetRecord>): void {
     if (before?.bundle === after?.bundle) return;
     const index = this.#keysOfBundle[kind];
     if (before?.bundle !== undefined) {
       const keys = index.get(before.bundle);
       keys?.delete(key);
-      if (keys?.size === 0) index.delete(before.bundle);
+      if (keys?.size === 0) {
+        index.delete(before.bundle);
+        this.#latestOfBundle[kind].delete(before.bundle);
+      }
     }
     if (after?.bundle !== undefined) index.getOrInsertComputed(after.bundle, () => new Set()).add(key);
   }

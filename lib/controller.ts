@@ -3,15 +3,16 @@ import { NotLeadingError, WriteError, type Writer } from "./apply.ts";
 import { BundleReports } from "./bundle_reports.ts";
 import { type Clock, delay } from "./clock.ts";
 import type { ClusterView } from "./cluster_view.ts";
-import { decide } from "./decide.ts";
+import { decide, type Owner } from "./decide.ts";
 import { isStatus } from "./kube/errors.ts";
 import type { EventInput } from "./kube/event_recorder.ts";
 import type { Change } from "./kube/store.ts";
 import type { KeyStoreEncoder } from "./key_stores.ts";
+import { layoutOf } from "./layout.ts";
 import type { Logger } from "./log.ts";
 import type { BundleFigures, Metrics } from "./metrics.ts";
 import { OwnWrites } from "./own_writes.ts";
-import { KeyedQueue, type QueueOptions } from "./queue.ts";
+import { KeyedQueue, type QueueOptions, type RunResult } from "./queue.ts";
 import { RepairLimiter } from "./repair_limiter.ts";
 import type { BundleRecord } from "./records/bundle_record.ts";
 import type { NamespaceRecord } from "./records/namespace_record.ts";
@@ -27,6 +28,7 @@ import {
   statusDiffers,
   type TargetFailure,
 } from "./status.ts";
+import { type Brought, type TargetPlace, TargetWriter, writeKeyOf } from "./target_writer.ts";
 import { bundlesOfTarget, changesBundle, concernsSource } from "./triggers.ts";
 
 /** How many targets are written at once: the API server is no quicker with more (measured: bench/README.md). */
@@ -44,10 +46,16 @@ export const PASS_INTERVAL_MS = 700;
 const QUIET_ATTEMPTS = 3;
 const QUIET_ATTEMPT_MS = 3_000;
 
+/** A contested target counts as such until it has been left alone for so many milliseconds after its repair. */
+const CONTESTED_MS = 10_000;
+
 /** Work that runs longer than this, in milliseconds, is taken as stuck: the process is not live any more. */
 const STUCK_MS = 300_000;
 
-/** A status that says the same in other words, such as another number of failed targets, is written at most this often, in milliseconds. */
+/**
+ * A status that says the same, as another writer changed it, or the same in other words, such as another number of failed targets, is
+ * written at most this often, in milliseconds.
+ */
 const STATUS_PAUSE_MS = 5_000;
 
 /** A Bundle is looked at again at least this often, in milliseconds, while it waits for a certificate to expire: clocks jump. */
@@ -82,10 +90,12 @@ interface BundleState {
   lastGood: { readonly bundle: BundleRecord; readonly resolution: Resolution & { ok: true } } | undefined;
   /** Targets, by key, that have yet to be written or cleaned for this resolution. */
   readonly pending: Set<string>;
-  /** Targets, by key, that could not be written, and what they were to hold; each is tried again after a pause of its own. */
-  readonly failures: Map<string, TargetFailure & { readonly content: TargetContent }>;
-  /** Others, by key, that wait for a pause: contested ones, and those whose clean-up failed. They do not make the Bundle fail. */
-  readonly paused: Map<string, TargetContent | undefined>;
+  /** Targets, by key, of which a write failed; each is tried again after a pause of its own. */
+  readonly failures: Map<string, FailedTarget>;
+  /** Others, by key, that somebody else changes again and again, so that their repair waits for a pause. */
+  readonly contested: Map<string, ContestedTarget>;
+  /** The layout that targets without a layout annotation are known to have: that of the generation that was in sync at the start. */
+  readonly unmarkedLayouts: Readonly<Partial<Record<TargetKind, string>>>;
   /** The status last written, over which resourceVersion (the watch takes a while to show it), and when by the monotonic clock. */
   written: { readonly status: WrittenStatus; readonly over: string; readonly at: number } | undefined;
   /** When the last pass that had targets written began, by the monotonic clock. */
@@ -94,6 +104,24 @@ interface BundleState {
   wanted: number | undefined;
   /** When all targets were last found right, in milliseconds since the Unix epoch. */
   lastSuccess: number | undefined;
+}
+
+/** A target that is not what it should be, for a while. */
+interface OpenTarget extends TargetFailure {
+  /** What it was to hold; undefined if it was to be cleaned, of which the Bundle's status says nothing. */
+  readonly content: TargetContent | undefined;
+}
+
+/** A target of which a write failed. */
+interface FailedTarget extends OpenTarget {
+  /** Its resourceVersion as of the failed write; undefined if it was not there. Another one ends the pause. */
+  readonly seen: string | undefined;
+}
+
+/** A target that somebody else changes again and again. */
+interface ContestedTarget extends OpenTarget {
+  /** Whether it has been repaired since, and nobody has changed it again so far. */
+  readonly isRepaired: boolean;
 }
 
 /** A status, and the generation of the Bundle that it is about. */
@@ -118,6 +146,7 @@ export class Controller {
   readonly #ownWrites: OwnWrites;
   readonly #repairs: RepairLimiter;
   readonly #reports: BundleReports;
+  readonly #targetWriter: TargetWriter;
   readonly #bundles: KeyedQueue;
   readonly #targets: KeyedQueue;
   readonly #statuses: KeyedQueue;
@@ -130,10 +159,11 @@ export class Controller {
     this.#ownWrites = new OwnWrites(options.clock, (record) => this.#recheck(record));
     this.#repairs = new RepairLimiter(options.clock);
     this.#reports = new BundleReports(options);
+    this.#targetWriter = new TargetWriter({ ...options, ownWrites: this.#ownWrites });
     const { clock, random, metrics, log } = options;
     const queue = (
       name: string,
-      run: (key: string, signal: AbortSignal) => Promise<number | void>,
+      run: (key: string, signal: AbortSignal) => Promise<RunResult>,
       limits: Pick<
         QueueOptions,
         "concurrency" | "concurrencyBesideUrgent" | "baseBackoffMs" | "maxBackoffMs"
@@ -158,9 +188,9 @@ export class Controller {
           const start = clock.monotonic();
           let result: "success" | "error" = "error";
           try {
-            const pauseMs = await run(key, signal);
+            const outcome = await run(key, signal);
             result = "success";
-            return pauseMs;
+            return outcome;
           } finally {
             metrics.reconciled(name, result, (clock.monotonic() - start) / 1000);
           }
@@ -187,7 +217,11 @@ export class Controller {
   /** Begins to write. To be called once, when all stores have synced and this replica leads. */
   start(): void {
     this.#started = true;
-    for (const { name } of this.#options.view.bundles.values()) this.#bundles.add(name);
+    const { view } = this.#options;
+    for (const { name } of view.bundles.values()) this.#bundles.add(name);
+    for (const kind of this.#kinds()) {
+      for (const target of view.targets[kind]?.values() ?? []) this.#addOrphan(target);
+    }
   }
 
   /** Ends all work: what runs gets `graceMs` milliseconds, what waits is given up. */
@@ -205,13 +239,14 @@ export class Controller {
   /** State of each Bundle, for metrics. */
   *figures(): IterableIterator<readonly [bundle: string, figures: BundleFigures]> {
     for (const [name, state] of this.#states) {
-      const { resolution, failures, pending, lastSuccess } = state;
+      const { resolution, pending, lastSuccess } = state;
       const wanted = state.wanted ??= this.#countWanted(state);
+      const failed = wrongTargets(state).length;
       yield [name, {
         certificates: resolution.ok ? resolution.version.pool.length : 0,
         earliestExpiry: resolution.ok ? resolution.version.earliestExpiry : undefined,
-        inSync: Math.max(0, wanted - failures.size - pending.size),
-        failed: failures.size,
+        inSync: Math.max(0, wanted - failed - pending.size),
+        failed,
         pending: pending.size,
         lastSuccess,
       }];
@@ -227,6 +262,11 @@ export class Controller {
     const isGone = after === undefined || after.deleting;
     // At once: nothing must be written any more for a Bundle that is gone or going; its targets are the garbage collector's.
     if (isGone || before?.uid !== after.uid) this.#forget(key);
+    if (after === undefined) {
+      for (const kind of this.#kinds()) {
+        for (const target of this.#options.view.targetsOf(kind, key)) this.#addOrphan(target);
+      }
+    }
     if (isGone) return;
     if (changesBundle(change)) this.#bundles.add(key);
     else this.#statuses.add(key);
@@ -237,6 +277,13 @@ export class Controller {
     if (!this.#started) return;
     for (const bundle of this.#options.view.bundles.values()) {
       if (concernsSource(bundle, kind, change)) this.#bundles.add(bundle.name);
+    }
+    // An object that does not carry our label yet is not among the targets; here it is seen all the same.
+    const { trustNamespace } = this.#options;
+    const state = this.#states.get(change.key);
+    if (state?.failures.has(targetKey(kind, trustNamespace, change.key, change.key))) {
+      const { after } = change;
+      this.#check(state, kind, trustNamespace, change.key, "repair", after?.resourceVersion);
     }
   }
 
@@ -254,6 +301,14 @@ export class Controller {
     if (!this.#started) return;
     this.#ownWrites.shown(`${kind}/${key}`, after?.resourceVersion);
     this.#checkTarget(kind, { ...(before && { before }), ...(after && { after }) }, "repair");
+    if (after !== undefined) this.#addOrphan(after);
+  }
+
+  /** Queues a target without owner reference whose Bundle is gone: no garbage collector takes out of it what is ours. */
+  #addOrphan({ kind, namespace, name, bundle, bundleUid }: TargetRecord): void {
+    if (bundle === undefined || bundleUid === undefined) return;
+    if (this.#options.view.bundles.get(bundle) !== undefined) return;
+    this.#targets.add(targetKey(kind, namespace, name, bundle));
   }
 
   /** The watch has not shown in time what was written to a target, so it may have skipped that: what it shows counts again. */
@@ -261,6 +316,7 @@ export class Controller {
     const { kind, namespace, name } = record;
     const after = this.#options.view.targets[kind]?.get(targetStoreKey(namespace, name));
     this.#checkTarget(kind, { before: record, ...(after && { after }) }, "bulk");
+    if (after !== undefined) this.#addOrphan(after);
   }
 
   #checkTarget(
@@ -291,7 +347,7 @@ export class Controller {
    *
    * @returns after how many milliseconds the next pass is due, if no event comes before.
    */
-  async #passBundle(name: string, signal: AbortSignal): Promise<number | void> {
+  async #passBundle(name: string, signal: AbortSignal): Promise<RunResult> {
     const { view, log, clock } = this.#options;
     // A pass may take tens of milliseconds, and many may come together: watches and the lease go on in between.
     await delay(clock, 0, signal);
@@ -325,7 +381,8 @@ export class Controller {
       lastGood: undefined,
       pending: new Set(),
       failures: new Map(),
-      paused: new Map(),
+      contested: new Map(),
+      unmarkedLayouts: layoutsInSync(bundle),
       written: undefined,
       markedAt: undefined,
       wanted: undefined,
@@ -402,6 +459,7 @@ export class Controller {
    * Compares one target with what is wanted, and queues it if they differ.
    *
    * @param cause `bulk` of a pass over the Bundle, `urgent` of one namespace, `repair` if somebody changed the target.
+   * @param shown the resourceVersion that the target has by now.
    */
   #check(
     state: BundleState,
@@ -409,28 +467,40 @@ export class Controller {
     namespace: string,
     name: string,
     cause: "bulk" | "urgent" | "repair",
+    shown = this.#observed(kind, namespace, name)?.resourceVersion,
   ): void {
     if (!state.resolution.ok) return;
     const key = targetKey(kind, namespace, name, state.bundle.name);
     const wanted = this.#wanted(state, kind, namespace, name);
-    if (decide(wanted, this.#observed(kind, namespace, name), state.bundle) === "keep") {
-      if (isOpen(state, key)) {
+    const contested = state.contested.get(key);
+    const failure = state.failures.get(key);
+    if (decide(wanted, this.#observed(kind, namespace, name), ownerOf(state)) === "keep") {
+      // A contested one counts as such until it has been left alone for a while.
+      if (isOpen(state, key) && (contested === undefined || contested.content !== wanted)) {
         this.#settle(state, key);
         this.#afterOutcome(state);
       }
       return;
     }
-    // What waits for a pause of its own goes on to, however many events come, unless it is to hold something else by now.
-    if (wanted !== undefined && state.failures.get(key)?.content === wanted) return;
-    if (state.paused.has(key) && state.paused.get(key) === wanted) return;
+    // What waits for a pause of its own goes on to, however many events come, unless it is to hold something else by now…
+    if (contested?.isRepaired === false && contested.content === wanted) return;
+    // … or, after a failed write, what made that fail may have changed.
+    const endsPause = cause === "urgent" || (cause === "repair" && shown !== failure?.seen);
+    if (failure !== undefined && failure.content === wanted && !endsPause) return;
+    // What the watch shows while a write is under way is judged when that ends: it may be this very write.
+    if (cause === "repair" && this.#ownWrites.isUnderWay(writeKeyOf({ kind, namespace, name }))) return;
     const isRepair = cause === "repair" && !state.pending.has(key);
     state.failures.delete(key);
-    state.paused.delete(key);
+    state.contested.delete(key);
     const pause = isRepair ? this.#repairs.take(key) : 0;
     if (pause > 0) {
-      state.paused.set(key, wanted);
+      const error = `${kind} ${namespace}/${name} is changed again and again by another field manager; ` +
+        "until its next repair it may hold other content";
+      state.contested.set(key, { kind, namespace, content: wanted, cause: error, isRepaired: false });
+      this.#targets.forget(key);
       this.#targets.addAfter(key, pause);
-      return this.#reports.contested(state.bundle, kind, namespace, name, pause);
+      this.#reports.contested(state.bundle, kind, namespace, name, pause);
+      return this.#afterOutcome(state);
     }
     state.pending.add(key);
     this.#targets.add(key, cause === "bulk" ? "bulk" : "urgent");
@@ -440,30 +510,26 @@ export class Controller {
   #settle(state: BundleState, key: string): void {
     state.pending.delete(key);
     state.failures.delete(key);
-    state.paused.delete(key);
+    state.contested.delete(key);
     this.#targets.forget(key);
   }
 
   // Targets
 
   /** Brings one target to the latest version, or takes ours out of it. */
-  async #passTarget(key: string, signal: AbortSignal): Promise<void> {
+  async #passTarget(key: string, signal: AbortSignal): Promise<RunResult> {
     const { kind, namespace, name, bundle } = parseTargetKey(key);
+    const place = { kind, namespace, name };
     const state = this.#states.get(bundle);
-    if (state === undefined || !state.resolution.ok) return;
+    if (state === undefined) return await this.#passOrphan(place, bundle, signal);
+    if (!state.resolution.ok) return;
     const wanted = this.#wanted(state, kind, namespace, name);
-    const observed = this.#observed(kind, namespace, name);
-    const step = decide(wanted, observed, state.bundle);
     const { clock } = this.#options;
     const start = clock.monotonic();
-    try {
-      if (step === "apply" && wanted !== undefined) {
-        await this.#apply(wanted, namespace, name, state.bundle, signal);
-      } else if (step === "clean" && observed !== undefined) {
-        await this.#clean(observed, state.bundle, signal);
-      }
-    } catch (error) {
-      if (this.#states.get(bundle) !== state) throw error;
+    const brought = await this.#bring(place, wanted, ownerOf(state), signal);
+    const { outcome, error, record } = brought;
+    if (this.#states.get(bundle) !== state) return this.#checkSuccessor(place, bundle, brought);
+    if (outcome === "failed") {
       if (!isOpen(state, key) || this.#wanted(state, kind, namespace, name) !== wanted) {
         // It was settled meanwhile, by what the watch showed or by a change of what is wanted; but that was judged by a state
         // that this write may have changed, or not.
@@ -471,93 +537,70 @@ export class Controller {
       } else if (error instanceof WriteError) {
         const isQuiet = error.transient && clock.monotonic() - start < QUIET_ATTEMPT_MS &&
           this.#targets.failures(key) + 1 < QUIET_ATTEMPTS;
-        if (!isQuiet) this.#targetFailed(state, key, kind, namespace, wanted, error);
+        if (!isQuiet) {
+          state.pending.delete(key);
+          state.contested.delete(key);
+          const failed = { kind, namespace, content: wanted, cause: error.message };
+          state.failures.set(key, { ...failed, seen: record?.resourceVersion });
+          this.#afterOutcome(state);
+          // Somebody may have changed it while it was written.
+          this.#check(state, kind, namespace, name, "repair");
+        }
       }
       throw error;
     }
-    if (this.#states.get(bundle) !== state) return;
     state.failures.delete(key);
-    state.paused.delete(key);
     state.pending.delete(key);
-    // While this was written, a pass over the Bundle may have changed what is wanted.
-    if (step !== "keep") this.#check(state, kind, namespace, name, "bulk");
-    this.#afterOutcome(state);
-  }
-
-  async #apply(
-    content: TargetContent,
-    namespace: string,
-    name: string,
-    bundle: BundleRecord,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { kind } = content;
-    const { writer, metrics, log } = this.#options;
-    let written: TargetRecord | undefined;
-    this.#beginWrite(kind, namespace, name);
-    try {
-      written = await writer.applyTarget(content, namespace, name, signal);
-      if (decide(content, written, bundle) !== "keep") {
-        // Trying again at once would go on for ever.
-        throw new WriteError(
-          `failed to patch ${kind} ${namespace}/${name}`,
-          "the API server accepted it but stores something else; an admission webhook may change it",
-        );
-      }
-      metrics.wrote(kind, "apply", "success");
-      log.info("Applied target", { bundle: bundle.name, kind, namespace, name }, 2);
-    } catch (error) {
-      metrics.wrote(kind, "apply", "error");
-      throw error;
-    } finally {
-      this.#ownWrites.end(writeKeyOf(kind, namespace, name), written);
-    }
-  }
-
-  async #clean(stale: TargetRecord, bundle: BundleRecord, signal: AbortSignal): Promise<void> {
-    const { kind, namespace, name } = stale;
-    const { writer, metrics, log } = this.#options;
-    let left: TargetRecord | undefined;
-    this.#beginWrite(kind, namespace, name);
-    try {
-      left = await writer.cleanTarget(stale, bundle, signal);
-      metrics.wrote(kind, "clean", "success");
-      log.info("Cleaned target", { bundle: bundle.name, kind, namespace, name }, 2);
-    } catch (error) {
-      metrics.wrote(kind, "clean", "error");
-      throw error;
-    } finally {
-      this.#ownWrites.end(writeKeyOf(kind, namespace, name), left);
-    }
-  }
-
-  #beginWrite(kind: TargetKind, namespace: string, name: string): void {
-    const shown = this.#options.view.targets[kind]?.get(targetStoreKey(namespace, name));
-    this.#ownWrites.begin(writeKeyOf(kind, namespace, name), shown?.resourceVersion);
-  }
-
-  #targetFailed(
-    state: BundleState,
-    key: string,
-    kind: TargetKind,
-    namespace: string,
-    wanted: TargetContent | undefined,
-    error: WriteError,
-  ): void {
-    state.pending.delete(key);
-    if (wanted !== undefined) {
-      state.failures.set(key, { kind, namespace, content: wanted, cause: error.message });
+    const contested = state.contested.get(key);
+    if (contested !== undefined && outcome !== "kept") {
+      state.contested.set(key, { ...contested, isRepaired: true });
+      this.#targets.addAfter(key, CONTESTED_MS);
     } else {
-      // A failed clean-up is logged and tried again; the Bundle is in sync all the same.
-      state.paused.set(key, undefined);
+      state.contested.delete(key);
+    }
+    if (outcome !== "kept") {
+      // While this was written, a pass over the Bundle may have changed what is wanted, or somebody else the target.
+      const isSame = this.#wanted(state, kind, namespace, name) === wanted;
+      this.#check(state, kind, namespace, name, isSame ? "repair" : "bulk");
     }
     this.#afterOutcome(state);
+    if (outcome === "unchanged") return outcome;
+  }
+
+  /** Takes what is ours out of a target without owner reference whose Bundle is gone. */
+  async #passOrphan(place: TargetPlace, bundle: string, signal: AbortSignal): Promise<RunResult> {
+    if (this.#options.view.bundles.get(bundle) !== undefined) return;
+    const brought = await this.#bring(place, undefined, { name: bundle, uid: "" }, signal);
+    return this.#checkSuccessor(place, bundle, brought);
+  }
+
+  /** Judges a target whose Bundle went, or was replaced, while it was written: what the watch showed meanwhile was left to this. */
+  #checkSuccessor({ kind, namespace, name }: TargetPlace, bundle: string, brought: Brought): RunResult {
+    const state = this.#states.get(bundle);
+    if (state !== undefined) this.#check(state, kind, namespace, name, "bulk");
+    else if (brought.outcome !== "failed" && brought.record !== undefined) this.#addOrphan(brought.record);
+    if (brought.outcome === "failed") throw brought.error;
+    if (brought.outcome === "unchanged") return brought.outcome;
+  }
+
+  #bring(
+    place: TargetPlace,
+    wanted: TargetContent | undefined,
+    owner: Owner,
+    signal: AbortSignal,
+  ): Promise<Brought> {
+    const { kind, namespace, name } = place;
+    const shown = this.#options.view.targets[kind]?.get(targetStoreKey(namespace, name));
+    const observed = this.#observed(kind, namespace, name);
+    return this.#targetWriter.bring(place, wanted, observed, shown?.resourceVersion, owner, signal);
   }
 
   /** Status is due once every target has been tried. */
   #afterOutcome(state: BundleState): void {
     if (state.pending.size > 0) return;
-    if (state.resolution.ok && state.failures.size === 0) state.lastSuccess = this.#options.clock.now();
+    if (state.resolution.ok && wrongTargets(state).length === 0) {
+      state.lastSuccess = this.#options.clock.now();
+    }
     this.#statuses.add(state.bundle.name);
   }
 
@@ -580,7 +623,7 @@ export class Controller {
 
   /** The target as it is: what was just written, or what the watch shows. */
   #observed(kind: TargetKind, namespace: string, name: string): TargetRecord | undefined {
-    return this.#ownWrites.get(writeKeyOf(kind, namespace, name)) ??
+    return this.#ownWrites.get(writeKeyOf({ kind, namespace, name })) ??
       this.#options.view.targets[kind]?.get(targetStoreKey(namespace, name));
   }
 
@@ -595,7 +638,7 @@ export class Controller {
    *
    * @returns in how many milliseconds it may be written, if it was written just now.
    */
-  async #passStatus(name: string, signal: AbortSignal): Promise<number | void> {
+  async #passStatus(name: string, signal: AbortSignal): Promise<RunResult> {
     const state = this.#states.get(name);
     const stored = this.#options.view.bundles.get(name);
     // A Bundle that has changed since its last pass gets its status after its next.
@@ -605,7 +648,7 @@ export class Controller {
     if (stored.generation !== state.bundle.generation || state.pending.size > 0) return;
     const { clock, writer, log } = this.#options;
     const limited = this.#targetNamespaces.size > 0;
-    const desired = foldStatus(state.resolution, state.failures.values(), limited, stored.defaultCaVersion);
+    const desired = foldStatus(state.resolution, wrongTargets(state), limited, stored.defaultCaVersion);
     if (!statusDiffers(desired, stored)) return;
     const status: WrittenStatus = { ...desired, generation: stored.generation };
     const { written } = state;
@@ -613,10 +656,11 @@ export class Controller {
       const isSame = JSON.stringify(written.status) === JSON.stringify(status);
       if (isSame && written.over === stored.resourceVersion) return;
       const pauseMs = written.at + STATUS_PAUSE_MS - clock.monotonic();
-      if (pauseMs > 0 && isRewording(status, written.status)) return pauseMs;
+      if (pauseMs > 0 && (isSame || isRewording(status, written.status))) return pauseMs;
     }
+    let version: string;
     try {
-      await writer.applyStatus(stored, statusBody(desired, stored, clock.now()), signal);
+      version = await writer.applyStatus(stored, statusBody(desired, stored, clock.now()), signal);
       state.written = { status, over: stored.resourceVersion, at: clock.monotonic() };
     } catch (error) {
       if (error instanceof WriteError && (isStatus(error.cause, 404) || isStatus(error.cause, 409))) {
@@ -626,8 +670,8 @@ export class Controller {
       }
       throw error;
     }
-    if (!conditionDiffers(desired, stored.condition)) return;
-    this.#reports.outcome(stored, desired);
+    if (conditionDiffers(desired, stored.condition)) this.#reports.outcome(stored, desired);
+    if (version === stored.resourceVersion) return "unchanged";
   }
 
   #countWanted({ resolution }: BundleState): number {
@@ -641,22 +685,38 @@ export class Controller {
 }
 
 /** Targets that are still to be brought to what is wanted, by key: now, or after a pause. */
-function openTargets({ pending, failures, paused }: BundleState): string[] {
-  return [...pending, ...failures.keys(), ...paused.keys()];
+function openTargets({ pending, failures, contested }: BundleState): string[] {
+  return [...pending, ...failures.keys(), ...contested.keys()];
 }
 
-function isOpen({ pending, failures, paused }: BundleState, key: string): boolean {
-  return pending.has(key) || failures.has(key) || paused.has(key);
+function isOpen({ pending, failures, contested }: BundleState, key: string): boolean {
+  return pending.has(key) || failures.has(key) || contested.has(key);
+}
+
+/** Targets that do not hold what they should, or may not: the Bundle is not in sync. A failed clean-up is only logged. */
+function wrongTargets({ failures, contested }: BundleState): TargetFailure[] {
+  return [...failures.values(), ...contested.values()].filter(({ content }) => content !== undefined);
+}
+
+function ownerOf({ bundle: { name, uid }, unmarkedLayouts }: BundleState): Owner {
+  return { name, uid, unmarkedLayouts };
+}
+
+/** The layouts of targets, if the stored status says that those of this very generation are right; none otherwise. */
+function layoutsInSync(bundle: BundleRecord): Readonly<Partial<Record<TargetKind, string>>> {
+  const { condition, generation, target: { configMap, secret, additionalFormats } } = bundle;
+  if (condition?.status !== "True" || condition.observedGeneration !== generation) return {};
+  const ofConfigMap = configMap && layoutOf(configMap.key, additionalFormats);
+  const ofSecret = secret && layoutOf(secret.key, additionalFormats);
+  return {
+    ...(ofConfigMap === undefined ? {} : { ConfigMap: ofConfigMap }),
+    ...(ofSecret === undefined ? {} : { Secret: ofSecret }),
+  };
 }
 
 /** Whether both say the same, if in other words. */
 function isRewording(a: WrittenStatus, b: WrittenStatus): boolean {
   return a.generation === b.generation && a.status === b.status && a.reason === b.reason;
-}
-
-/** Key of a target among the own writes: whichever Bundle it is of. */
-function writeKeyOf(kind: TargetKind, namespace: string, name: string): string {
-  return `${kind}/${targetStoreKey(namespace, name)}`;
 }
 
 function targetKey(kind: TargetKind, namespace: string, name: string, bundle: string): string {

@@ -1,40 +1,93 @@
 import type { TargetContent } from "./resolve.ts";
 import type { TargetRecord } from "./records/target_record.ts";
 
-/** What to do with one target: write it, take our part out of it, or leave it. */
-export type Step = "apply" | "clean" | "keep";
+/**
+ * The next write that brings one target to what is wanted:
+ * - `apply`: the whole content, with the owner reference;
+ * - `share`: the content without the owner reference, since others own data in the same object;
+ * - `clean`: takes out what is ours, but leaves label and owner reference, so that what is left can be found again;
+ * - `delete`: deletes the object, of which nothing is left;
+ * - `release`: takes out all that is ours, label and owner reference too, since others own data in the same object;
+ * - `take over`: makes fields that were updated under our name fields that we applied;
+ * - `keep`: none.
+ */
+export type Step = "apply" | "share" | "clean" | "delete" | "release" | "take over" | "keep";
 
-/** Who a target must be controlled by. */
+/** The Bundle that a target belongs to. */
 export interface Owner {
   readonly name: string;
   readonly uid: string;
+  /**
+   * The layout that targets without a layout annotation are known to have, by kind of target. The Go project writes none, nor did this
+   * project at first.
+   */
+  readonly unmarkedLayouts?: Readonly<Partial<Record<TargetContent["kind"], string>>>;
 }
 
-/** What to do so that one target holds the latest version, or nothing of ours if none is wanted. Pure. */
+/** What an answer of the API server showed beside the metadata. */
+export interface Shown {
+  /** Whether `managedFields` are at hand, as taking over fields needs them. */
+  readonly managedFields: boolean;
+  /** Whether the object holds no data; undefined if the answer had metadata only. */
+  readonly isEmpty?: boolean | undefined;
+}
+
+/**
+ * Decides what to do so that one target holds the latest version, or nothing of ours if none is wanted. Pure.
+ *
+ * @param shown what the answer to the last write showed; absent if the record is of the watch.
+ */
 export function decide(
   wanted: TargetContent | undefined,
   observed: TargetRecord | undefined,
   owner: Owner,
+  shown: Shown = { managedFields: false },
 ): Step {
-  if (wanted === undefined) return observed !== undefined && isStale(observed, owner) ? "clean" : "keep";
-  return observed !== undefined && isCurrent(observed, wanted, owner) ? "keep" : "apply";
+  const isRight = wanted !== undefined
+    ? observed !== undefined && isCurrent(observed, wanted, owner)
+    : observed === undefined || !isStale(observed, owner);
+  if (isRight) return "keep";
+  if (observed?.hasUpdates === true && shown.managedFields) return "take over";
+  if (wanted !== undefined) return observed !== undefined && isShared(observed, wanted) ? "share" : "apply";
+  if (observed?.foreignKeys.length !== 0 || shown.isEmpty === false) return "release";
+  return shown.isEmpty === true ? "delete" : "clean";
 }
 
-/** Whether the target is ours and holds what is wanted. Labels and annotations of the user are part of the hash. */
+/** Whether the target is ours and holds what is wanted. */
 function isCurrent(observed: TargetRecord, wanted: TargetContent, owner: Owner): boolean {
-  return observed.controllerUid === owner.uid &&
-    observed.bundle === owner.name &&
+  return observed.bundle === owner.name &&
     observed.hash === wanted.hash &&
-    observed.ownedKeys === wanted.keys;
+    observed.owned === wanted.owned &&
+    !observed.hasUpdates &&
+    hasLayout(observed, wanted, owner) &&
+    isOwned(observed, wanted, owner);
+}
+
+/** Whether others have data in the same object. One of our keys that somebody edited is not theirs: it is taken back. */
+function isShared({ foreignKeys }: TargetRecord, { keys }: TargetContent): boolean {
+  return foreignKeys.some((key) => !keys.includes(key));
+}
+
+/** With key stores, the same hash and the same keys can stand for other bytes: see {@linkcode layoutOf}. */
+function hasLayout(observed: TargetRecord, wanted: TargetContent, owner: Owner): boolean {
+  if (wanted.layout === undefined) return true;
+  return (observed.layout ?? owner.unmarkedLayouts?.[wanted.kind]) === wanted.layout;
+}
+
+/** Where others own data, an owner reference would have the garbage collector delete it with the Bundle. */
+function isOwned(observed: TargetRecord, wanted: TargetContent, owner: Owner): boolean {
+  return isShared(observed, wanted)
+    ? observed.bundleUid === owner.uid && !observed.ownsOwner
+    : observed.bundleUid === undefined && observed.controllerUid === owner.uid;
 }
 
 /**
- * Whether a target that is not wanted still holds something of ours, or nothing at all (then it is to be deleted). One that
- * was cleaned and kept, because others have data in it, is left alone.
+ * Whether a target that is not wanted still holds something of ours, or nothing at all (then it is to be deleted). The Bundle of a
+ * `bundleUid` that is not the owner's is gone: names of Bundles are unique.
  */
 function isStale(observed: TargetRecord, owner: Owner): boolean {
   return observed.bundle === owner.name &&
-    observed.controllerUid === owner.uid &&
+    (observed.controllerUid === owner.uid || observed.bundleUid !== undefined) &&
     !observed.deleting &&
-    (observed.ownedKeys !== "" || observed.ownsHash || !observed.hasData);
+    (observed.owned !== "" || observed.ownsOwner || observed.hasUpdates || !observed.hasData);
 }

@@ -41,6 +41,11 @@ export class OwnWrites {
     this.#schedule();
   }
 
+  /** Whether a write of `key` is under way. */
+  isUnderWay(key: string): boolean {
+    return this.#underWay.has(key);
+  }
+
   /** The watch showed `resourceVersion` of `key` (undefined: that it is gone). */
   shown(key: string, resourceVersion: string | undefined): void {
     this.#underWay.get(key)?.add(resourceVersion);

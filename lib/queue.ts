@@ -9,13 +9,17 @@ export interface QueueObserver {
   retried(): void;
 }
 
+/**
+ * Outcome of a run. A number: run the key again after so many milliseconds, or when it is added. `unchanged`: the run has sent a write
+ * that changed nothing. If the key was added meanwhile, it runs again only after a pause, as after a failure: whatever leads to the same
+ * write again and again, the API server is not flooded.
+ */
+export type RunResult = number | "unchanged" | void;
+
 /** How a {@linkcode KeyedQueue} works. */
 export interface QueueOptions {
-  /**
-   * Does the work of one key. A number means: run it again after so many milliseconds, or when it is added. A rejection
-   * means: try it again after a pause. Must end when `signal` aborts.
-   */
-  readonly run: (key: string, signal: AbortSignal) => Promise<number | void>;
+  /** Does the work of one key. A rejection means: try it again after a pause. Must end when `signal` aborts. */
+  readonly run: (key: string, signal: AbortSignal) => Promise<RunResult>;
   /** Told of each rejection of `run`; `repeated` is whether it is the same, by its message, as the last time in a row. */
   readonly onError: (key: string, error: unknown, retryInMs: number, repeated: boolean) => void;
   /** How many keys are worked on at once. */
@@ -225,7 +229,7 @@ export class KeyedQueue {
     this.#entries.set(key, entry);
     this.#running++;
     if (isUrgent) this.#urgentRunning++;
-    const end = (outcome: { pauseMs: number | undefined } | { error: unknown }) => {
+    const end = (outcome: { result: RunResult } | { error: unknown }) => {
       entry.cancelTimer?.();
       this.#running--;
       if (slow) this.#slow--;
@@ -237,32 +241,42 @@ export class KeyedQueue {
         return;
       }
       const { forgotten, again, againAfterMs } = entry;
+      const isUnchanged = "result" in outcome && outcome.result === "unchanged";
       if ("error" in outcome && !forgotten) {
         this.#retry(key, outcome.error);
+      } else if (isUnchanged && again !== "no") {
+        this.#delay(key, this.#failed(key, "unchanged"));
       } else {
         this.#failures.delete(key);
-        const pauseMs = againAfterMs ?? ("error" in outcome || forgotten ? undefined : outcome.pauseMs);
+        const { result } = "result" in outcome ? outcome : { result: undefined };
+        const pauseMs = againAfterMs ?? (forgotten || typeof result !== "number" ? undefined : result);
         if (pauseMs !== undefined) this.#delay(key, pauseMs);
       }
-      if (again !== "no") this.add(key, again);
+      if (again !== "no" && !isUnchanged) this.add(key, again);
       this.#pump();
     };
     this.#options.run(key, this.#abort.signal).then(
-      (pauseMs) => end({ pauseMs: pauseMs ?? undefined }),
+      (result) => end({ result }),
       (error) => end({ error }),
     );
   }
 
   #retry(key: string, error: unknown): void {
-    const { baseBackoffMs, maxBackoffMs, minimumPauseMs, random, observer, onError } = this.#options;
+    const { minimumPauseMs, observer, onError } = this.#options;
     const message = error instanceof Error ? error.message : String(error);
-    const last = this.#failures.get(key);
-    const count = (last?.count ?? 0) + 1;
+    const repeated = message === this.#failures.get(key)?.message;
+    const ms = Math.max(this.#failed(key, message), minimumPauseMs?.(error) ?? 0);
+    observer?.retried();
+    onError(key, error, ms, repeated);
+    this.#delay(key, ms);
+  }
+
+  /** Counts one more failure of `key`, and returns the pause in milliseconds that follows. */
+  #failed(key: string, message: string): number {
+    const { baseBackoffMs, maxBackoffMs, random } = this.#options;
+    const count = this.failures(key) + 1;
     this.#failures.set(key, { count, message });
     const pause = Math.min(maxBackoffMs, baseBackoffMs * 2 ** Math.min(count - 1, 30));
-    const ms = Math.max(pause * (1 + 0.1 * random()), minimumPauseMs?.(error) ?? 0);
-    observer?.retried();
-    onError(key, error, ms, message === last?.message);
-    this.#delay(key, ms);
+    return pause * (1 + 0.1 * random());
   }
 }

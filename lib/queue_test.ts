@@ -1,19 +1,19 @@
 import assert from "node:assert/strict";
 import { FakeClock, settled } from "../tests/fake_clock.ts";
-import { KeyedQueue, type QueueObserver, type QueueOptions } from "./queue.ts";
+import { KeyedQueue, type QueueObserver, type QueueOptions, type RunResult } from "./queue.ts";
 
 /** A queue whose work ends when the test says so. */
 function setUp(options: Partial<QueueOptions> = {}) {
   const clock = new FakeClock();
   /** Keys in the order in which their work began. */
   const runs: string[] = [];
-  const running = new Map<string, { end: PromiseWithResolvers<void>; signal: AbortSignal }>();
+  const running = new Map<string, { end: PromiseWithResolvers<RunResult>; signal: AbortSignal }>();
   const errors: { key: string; error: unknown; retryInMs: number }[] = [];
   const queue = new KeyedQueue({
     run: (key, signal) => {
       assert.ok(!running.has(key), `${key} runs twice at once`);
       runs.push(key);
-      const end = Promise.withResolvers<void>();
+      const end = Promise.withResolvers<RunResult>();
       running.set(key, { end, signal });
       return end.promise;
     },
@@ -41,8 +41,8 @@ function setUp(options: Partial<QueueOptions> = {}) {
     begun: () => runs.splice(0),
     running: () => [...running.keys()],
     signal: (key: string) => running.get(key)?.signal,
-    succeed: async (key: string) => {
-      take(key).resolve();
+    succeed: async (key: string, result?: RunResult) => {
+      take(key).resolve(result);
       await settled();
     },
     fail: async (key: string, error: unknown = new Error("no")) => {
@@ -387,6 +387,29 @@ Deno.test("adding cuts a delay short", async () => {
   await succeed("a");
   await clock.advance(10_000);
   assert.deepEqual(begun(), ["a"]);
+});
+
+Deno.test("a write that changed nothing is repeated after growing pauses only, however often its key is added", async () => {
+  const { clock, queue, begun, succeed, errors } = setUp();
+  const starts: number[] = [];
+  queue.add("a");
+  for (let i = 0; i < 5; i++) {
+    assert.deepEqual(begun(), ["a"]);
+    starts.push(clock.monotonic());
+    queue.add("a", "urgent");
+    await succeed("a", "unchanged");
+    assert.deepEqual(begun(), [], "not at once");
+    await clock.advance(i < 2 ? 100 * 2 ** i : 500);
+  }
+  assert.deepEqual(starts.map((start, i) => start - (starts[i - 1] ?? start)), [0, 100, 200, 500, 500]);
+  assert.deepEqual(errors, []);
+  assert.deepEqual(begun(), ["a"]);
+  queue.add("a");
+  await succeed("a");
+  assert.deepEqual(begun(), ["a"], "a write that changed something is not held back");
+  await succeed("a", "unchanged");
+  await clock.advance(10_000);
+  assert.deepEqual(begun(), [], "nobody asked for more");
 });
 
 Deno.test("a forgotten key does not run", async (t) => {

@@ -1,7 +1,9 @@
 import {
   BUNDLE_API_VERSION,
   BUNDLE_LABEL,
+  BUNDLE_UID_ANNOTATION,
   HASH_ANNOTATION,
+  LAYOUT_ANNOTATION,
   type TargetKind,
   type TargetTemplate,
 } from "./api/bundle.ts";
@@ -10,9 +12,11 @@ import type { Certificate } from "./certs/certificate.ts";
 import { pemOf } from "./certs/pem_of.ts";
 import { earliestNotAfter } from "./certs/pool.ts";
 import { targetHash } from "./hash.ts";
+import type { OwnerReference } from "./kube/objects.ts";
 import { encodeKeyStores, type KeyStore, type KeyStoreEncoder, keyStoreNotices } from "./key_stores.ts";
+import { layoutOf } from "./layout.ts";
 import type { BundleRecord } from "./records/bundle_record.ts";
-import { keySet } from "./records/target_record.ts";
+import { ownedFields } from "./records/target_record.ts";
 import { gather, type PoolFilters, type SourceNotice, type SourceView } from "./sources.ts";
 
 /** What the targets of one kind must hold. */
@@ -20,8 +24,12 @@ export interface TargetContent {
   readonly kind: TargetKind;
   /** Value of the hash annotation. */
   readonly hash: string;
-  /** The data keys, as `keySet` writes them. */
-  readonly keys: string;
+  /** The data keys. */
+  readonly keys: readonly string[];
+  /** The fields that are applied, as `ownedFields` writes them. */
+  readonly owned: string;
+  /** Value of the layout annotation; undefined without key stores: then there is no such annotation. */
+  readonly layout: string | undefined;
   /** Body of the server-side apply, without a namespace: encoded once, the same bytes for every namespace. */
   readonly body: Uint8Array<ArrayBuffer>;
 }
@@ -156,13 +164,20 @@ function encodeVersion(
     const sum = [...sizes.values()].reduce((a, b) => a + b, 0);
     if (sum > MAX_DATA_BYTES) return failedTarget(kind, oversize(sizes, sum));
     const hash = targetHash(pem, target.additionalFormats, template.metadata);
+    const layout = layoutOf(template.key, target.additionalFormats);
+    const body = targetBody(kind, bundle, template, pem, hash, layout, keyStores);
     contents.push({
       kind,
       hash,
-      keys: keySet(sizes.keys()),
-      body: new TextEncoder().encode(
-        JSON.stringify(targetBody(kind, bundle, template, pem, hash, keyStores)),
-      ),
+      keys: [...sizes.keys()],
+      owned: ownedFields({
+        data: Object.keys(body.data),
+        binaryData: Object.keys(body.binaryData ?? {}),
+        labels: body.metadata.labels,
+        annotations: body.metadata.annotations,
+      }),
+      layout,
+      body: new TextEncoder().encode(JSON.stringify(body)),
     });
   }
   return { pool, contents, keyStores, earliestExpiry: earliestNotAfter(pool) ?? Infinity };
@@ -182,15 +197,16 @@ function oversize(sizes: ReadonlyMap<string, number>, sum: number): string {
     "remove sources or formats, or split the Bundle";
 }
 
-/** The server-side apply of one target. The bundle's own label and annotation win over the user's. */
+/** The server-side apply of one target. The bundle's own label and annotations win over the user's. */
 function targetBody(
   kind: TargetKind,
   bundle: BundleRecord,
   template: TargetTemplate,
   pem: string,
   hash: string,
+  layout: string | undefined,
   keyStores: readonly KeyStore[],
-): Record<string, unknown> {
+): TargetBody {
   const binary = Object.fromEntries(keyStores.map(({ key, bytes }) => [key, bytes.toBase64()]));
   const data = kind === "ConfigMap"
     ? { data: { [template.key]: pem }, ...(keyStores.length > 0 ? { binaryData: binary } : {}) }
@@ -201,15 +217,47 @@ function targetBody(
     metadata: {
       name: bundle.name,
       labels: { ...template.metadata?.labels, [BUNDLE_LABEL]: bundle.name },
-      annotations: { ...template.metadata?.annotations, [HASH_ANNOTATION]: hash },
+      annotations: {
+        ...template.metadata?.annotations,
+        [HASH_ANNOTATION]: hash,
+        ...(layout === undefined ? {} : { [LAYOUT_ANNOTATION]: layout }),
+      },
       ownerReferences: [ownerReference(bundle)],
     },
     ...data,
   };
 }
 
+/** What is sent to apply one target. */
+interface TargetBody {
+  readonly apiVersion: "v1";
+  readonly kind: TargetKind;
+  readonly metadata: {
+    readonly name: string;
+    readonly labels: Readonly<Record<string, string>>;
+    readonly annotations: Readonly<Record<string, string>>;
+    readonly ownerReferences?: readonly OwnerReference[];
+  };
+  readonly data: Readonly<Record<string, string>>;
+  readonly binaryData?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Returns the body for an object in which others own data. An owner reference would have the garbage collector delete that with the
+ * Bundle, so an annotation takes its place: the operator itself takes out what is its own. Few targets need it, so it is not kept.
+ *
+ * @param bundleUid UID of the Bundle.
+ */
+export function sharedBody({ body }: TargetContent, bundleUid: string): Uint8Array<ArrayBuffer> {
+  const { metadata: { ownerReferences: _, ...metadata }, ...rest }: TargetBody = JSON.parse(
+    new TextDecoder().decode(body),
+  );
+  const annotations = { ...metadata.annotations, [BUNDLE_UID_ANNOTATION]: bundleUid };
+  return new TextEncoder().encode(JSON.stringify({ ...rest, metadata: { ...metadata, annotations } }));
+}
+
 /** The owner reference of every target. */
-export function ownerReference(bundle: { readonly name: string; readonly uid: string }) {
+export function ownerReference(bundle: { readonly name: string; readonly uid: string }): OwnerReference {
   return {
     apiVersion: BUNDLE_API_VERSION,
     kind: "Bundle",

@@ -17,7 +17,6 @@ import {
 } from "../tests/builders.ts";
 import type { BundleTarget, TargetMetadata } from "./api/bundle.ts";
 import type { KeyStoreEncoder } from "./key_stores.ts";
-import { keySet } from "./records/target_record.ts";
 import { type Problem, resolve, type ResolveOptions, type TargetContent } from "./resolve.ts";
 
 const NOW = Date.parse("2030-01-01T00:00:00Z");
@@ -92,7 +91,8 @@ Deno.test("content: canonical PEM, its hash, and its keys", () => {
   const pem = [ROOT_1.pem, LEAF.pem, ROOT_2.pem].join("\n");
   assert.deepEqual(bodyOf(content).data, { "ca.crt": pem });
   assert.equal(content.kind, "ConfigMap");
-  assert.equal(content.keys, "ca.crt");
+  assert.deepEqual(content.keys, ["ca.crt"]);
+  assert.equal(content.layout, undefined);
   assert.equal(content.hash, createHash("sha256").update(pem).digest("hex"));
 });
 
@@ -107,8 +107,8 @@ Deno.test("content: each kind hashes its own metadata, and both the key stores",
   }, { encodeKeyStore });
   const before = ROOT_1.pem + "changeit" + "Modern2023";
   assert.deepEqual(contents.map(({ kind, hash, keys }) => ({ kind, hash, keys })), [
-    { kind: "ConfigMap", hash: sha256(`${before}l1`), keys: keySet(["a", "ca.jks", "ca.p12"]) },
-    { kind: "Secret", hash: sha256(`${before}n2`), keys: keySet(["b", "ca.jks", "ca.p12"]) },
+    { kind: "ConfigMap", hash: sha256(`${before}l1`), keys: ["a", "ca.jks", "ca.p12"] },
+    { kind: "Secret", hash: sha256(`${before}n2`), keys: ["b", "ca.jks", "ca.p12"] },
   ]);
   for (const content of contents) {
     assert.equal(bodyOf(content).metadata.annotations["trust.cert-manager.io/hash"], content.hash);

@@ -5,7 +5,7 @@ import { readPem } from "../lib/certs/pem.ts";
 import type { ConfigMap, KubeObject, ManagedFieldsEntry, ObjectMeta, Secret } from "../lib/kube/objects.ts";
 import { type BundleRecord, readBundle } from "../lib/records/bundle_record.ts";
 import { readConfigMapSource, readSecretSource, type SourceRecord } from "../lib/records/source_record.ts";
-import type { TargetRecord } from "../lib/records/target_record.ts";
+import { type OwnedFields, ownedFields, type TargetRecord } from "../lib/records/target_record.ts";
 import { ownerReference } from "../lib/resolve.ts";
 import type { DefaultCas, SourceView } from "../lib/sources.ts";
 
@@ -213,9 +213,11 @@ export function managedFields(
     readonly binaryData?: readonly string[];
     readonly labels?: readonly string[];
     readonly annotations?: readonly string[];
+    /** UIDs of the owners whose references it owns. */
+    readonly owners?: readonly string[];
   },
 ): ManagedFieldsEntry {
-  const { manager = FIELD_MANAGER, operation = "Apply", labels = [], annotations = [] } = parts;
+  const { manager = FIELD_MANAGER, operation = "Apply", labels = [], annotations = [], owners = [] } = parts;
   const fields = (keys: readonly string[]) => Object.fromEntries(keys.map((key) => [`f:${key}`, {}]));
   // Who creates a map by update owns the map itself too, which is the member ".".
   const itself = operation === "Update" ? { ".": {} } : {};
@@ -224,10 +226,13 @@ export function managedFields(
     const keys = parts[field];
     if (keys !== undefined) fieldsV1[`f:${field}`] = { ...itself, ...fields(keys) };
   }
-  if (labels.length + annotations.length > 0) {
+  if (labels.length + annotations.length + owners.length > 0) {
     fieldsV1["f:metadata"] = {
       ...(labels.length > 0 ? { "f:labels": { ...itself, ...fields(labels) } } : {}),
       ...(annotations.length > 0 ? { "f:annotations": { ...itself, ...fields(annotations) } } : {}),
+      ...(owners.length > 0
+        ? { "f:ownerReferences": Object.fromEntries(owners.map((uid) => [`k:{"uid":"${uid}"}`, {}])) }
+        : {}),
     };
   }
   return { manager, operation, fieldsV1 };
@@ -247,11 +252,27 @@ export function target(
       annotations: { [HASH_ANNOTATION]: parts.hash ?? "some-hash" },
       ownerReferences: [ownerReference({ name: "example", uid: "uid-of-example" })],
       managedFields: [
-        managedFields({ data: ["ca.crt"], labels: [BUNDLE_LABEL], annotations: [HASH_ANNOTATION] }),
+        managedFields({
+          data: ["ca.crt"],
+          labels: [BUNDLE_LABEL],
+          annotations: [HASH_ANNOTATION],
+          owners: ["uid-of-example"],
+        }),
       ],
       ...parts.metadata,
     },
   };
+}
+
+/** What our field manager applied of a target of {@linkcode bundle}, as it is kept. */
+export function owned(parts: Partial<OwnedFields> = {}): string {
+  const { data = ["ca.crt"], binaryData = [], labels, annotations } = parts;
+  return ownedFields({
+    data,
+    binaryData,
+    labels: { [BUNDLE_LABEL]: "example", ...labels },
+    annotations: { ...annotations, [HASH_ANNOTATION]: "some-hash" },
+  });
 }
 
 /** A target of {@linkcode bundle} as it is kept, in namespace `app`, that holds `ca.crt`. */
@@ -264,9 +285,13 @@ export function targetRecord(parts: Partial<TargetRecord> = {}): TargetRecord {
     resourceVersion: "1",
     bundle: "example",
     hash: "some-hash",
-    ownsHash: true,
+    layout: undefined,
     controllerUid: "uid-of-example",
-    ownedKeys: "ca.crt",
+    bundleUid: undefined,
+    owned: owned(),
+    ownsOwner: true,
+    hasUpdates: false,
+    foreignKeys: [],
     hasData: true,
     deleting: false,
     ...parts,

@@ -11,6 +11,7 @@ import { createLogger } from "../lib/log.ts";
 import { Metrics } from "../lib/metrics.ts";
 import { TRUST_NAMESPACE } from "./builders.ts";
 import { FakeApiServer } from "./fake_api_server.ts";
+import { update } from "./fake_apply.ts";
 import { FakeClock } from "./fake_clock.ts";
 
 const NAMESPACES = "/api/v1/namespaces";
@@ -176,14 +177,30 @@ export class ControllerWorld implements AsyncDisposable {
     this.server.remove(collectionOf("ConfigMap", TRUST_NAMESPACE), name);
   }
 
-  /** Changes a target as somebody else does with `kubectl edit`. */
+  /** Changes a target as `kubectl edit --field-manager=<manager>` does. */
   editTarget(
     namespace: string,
     name: string,
     change: (target: ConfigMap) => void,
     kind: TargetKind = "ConfigMap",
+    manager = "kubectl-edit",
   ): void {
-    this.server.edit(collectionOf(kind, namespace), name, "kubectl-edit", change);
+    this.server.edit(collectionOf(kind, namespace), name, manager, change);
+  }
+
+  /** Creates a ConfigMap or Secret as `kubectl create` does, if there is none of that name. */
+  createObject(
+    namespace: string,
+    name: string,
+    data: Record<string, string>,
+    kind: TargetKind = "ConfigMap",
+  ) {
+    const collection = collectionOf(kind, namespace);
+    if (this.target(namespace, name, kind) !== undefined) return;
+    const created = update({ metadata: { name, namespace } }, "kubectl-create", (object: ConfigMap) => {
+      object.data = data;
+    });
+    this.server.put(collection, created);
   }
 
   removeTarget(namespace: string, name: string, kind: TargetKind = "ConfigMap"): void {

@@ -1,9 +1,18 @@
 import assert from "node:assert/strict";
-import { BUNDLE_LABEL, type BundleSource, type BundleSpec } from "../lib/api/bundle.ts";
+import {
+  type AdditionalFormats,
+  BUNDLE_LABEL,
+  type BundleSource,
+  type BundleSpec,
+  FIELD_MANAGER,
+  LAYOUT_ANNOTATION,
+  type TargetMetadata,
+  type TargetTemplate,
+} from "../lib/api/bundle.ts";
 import { parseLabelSelector } from "../lib/api/label_selector.ts";
 import { KubeConnectionError } from "../lib/kube/errors.ts";
 import type { ConfigMap } from "../lib/kube/objects.ts";
-import { keySet, readTarget } from "../lib/records/target_record.ts";
+import { readTarget } from "../lib/records/target_record.ts";
 import {
   canonicalPem,
   LEAF,
@@ -21,7 +30,22 @@ const MINUTE = 60_000;
 const BUNDLES = ["a", "b", "c"];
 const NAMESPACES = ["n1", "n2", "n3", "n4", TRUST_NAMESPACE];
 const SOURCES = ["s1", "s2", "s3"];
-const KEYS = ["ca.crt", "tls.pem"];
+/** Used for PEM and for key stores alike, so that keys change their format. */
+const KEYS = ["ca.crt", "tls.pem", "store"];
+/** Pairs of passwords that read the same when joined, among others. */
+const PASSWORDS = [["x1", "2"], ["x", "12"], ["x12", ""], ["y", "z"]] as const;
+/** Metadata that reads the same when joined, among others. */
+const METADATA: readonly TargetMetadata[] = [
+  {},
+  { labels: { color: "red" } },
+  { annotations: { color: "red" } },
+  { labels: { a: "bc" } },
+  { labels: { ab: "c" } },
+  { labels: { a: "xb", b: "y" } },
+  { labels: { a: "x", b: "by" } },
+];
+/** Keys of data that is not ours. */
+const FOREIGN = ["foreign", "more"];
 const TEAMS: Record<string, string>[] = [{}, { team: "x" }, { team: "y" }, { team: "x", tier: "1" }];
 const SELECTORS: BundleSpec["target"][] = [
   {},
@@ -50,9 +74,13 @@ class Chaos {
     const kind = this.pick(KINDS);
     const [namespace, bundle] = [this.pick(NAMESPACES), this.pick(BUNDLES)];
     const edit = (change: (target: ConfigMap) => void) => world.editTarget(namespace, bundle, change, kind);
+    const editAsOurs = (change: (target: ConfigMap) => void) =>
+      world.editTarget(namespace, bundle, change, kind, FIELD_MANAGER);
     switch (this.pick(Object.keys(this.#weights).flatMap((name) => Array(this.#weights[name]).fill(name)))) {
       case "put Bundle":
         return world.putBundle(bundle, this.spec());
+      case "rearrange Bundle":
+        return this.rearrange(bundle);
       case "remove Bundle":
         return world.removeBundle(bundle);
       case "replace Bundle": // with the same name, before anybody looks
@@ -82,9 +110,27 @@ class Chaos {
       case "remove keys":
         return edit((target) => target.data = {});
       case "add key":
-        return edit((target) => target.data = { ...target.data, foreign: "kept" });
+        return edit((target) => target.data = { ...target.data, [this.pick(FOREIGN)]: "kept" });
       case "remove foreign key":
-        return edit(({ data }) => delete data?.foreign);
+        return edit(({ data }) => FOREIGN.forEach((key) => delete data?.[key]));
+      case "create object":
+        return world.createObject(
+          namespace,
+          bundle,
+          { [this.pick(FOREIGN)]: "kept" },
+          kind,
+        );
+      case "edit key under our name":
+        return editAsOurs(({ data }) => data && Object.keys(data).forEach((key) => data[key] = "stolen"));
+      case "add key under our name":
+        return editAsOurs((target) => target.data = { ...target.data, ours: "x" });
+      case "edit metadata under our name":
+        return editAsOurs(({ metadata }) => {
+          metadata.labels = { ...metadata.labels, color: "green" };
+          metadata.annotations = { ...metadata.annotations, a: "green" };
+        });
+      case "edit metadata":
+        return edit(({ metadata }) => metadata.labels = { ...metadata.labels, color: "green" });
       case "remove label":
         return edit(({ metadata }) => metadata.labels = {});
       case "change label":
@@ -137,6 +183,10 @@ class Chaos {
       case "restart":
         await world.stop();
         return void await world.start(this.#options);
+      case "restart after a change":
+        await world.stop();
+        this.rearrange(bundle);
+        return void await world.start(this.#options);
       case "heal":
         return this.heal();
       case "wait a little":
@@ -159,6 +209,7 @@ class Chaos {
   /** How often things happen. */
   readonly #weights: Readonly<Record<string, number>> = {
     "put Bundle": 6,
+    "rearrange Bundle": 4,
     "remove Bundle": 2,
     "replace Bundle": 2,
     "put source": 6,
@@ -172,6 +223,11 @@ class Chaos {
     "remove keys": 2,
     "add key": 3,
     "remove foreign key": 2,
+    "create object": 3,
+    "edit key under our name": 2,
+    "add key under our name": 2,
+    "edit metadata under our name": 1,
+    "edit metadata": 1,
     "remove label": 2,
     "change label": 2,
     "remove owner": 2,
@@ -187,6 +243,7 @@ class Chaos {
     "lose answers": 1,
     "slow down": 2,
     restart: 1,
+    "restart after a change": 1,
     heal: 4,
     "wait a little": 12,
     wait: 8,
@@ -201,10 +258,19 @@ class Chaos {
     if (random() < 0.4) {
       sources.push({ configMap: { selector: { matchLabels: { team: "x" } }, includeAllKeys: true } });
     }
-    const template = () => ({
-      key: this.pick(KEYS),
-      ...(random() < 0.3 ? { metadata: { labels: { color: this.pick(["red", "blue"]) } } } : {}),
-    });
+    const [first = "", second = "", third = ""] = this.pick([
+      KEYS,
+      ["tls.pem", "ca.crt", "store"],
+      ["store", "ca.crt", "tls.pem"],
+    ]);
+    const template = (): TargetTemplate => {
+      const metadata = this.pick(METADATA);
+      return { key: first, ...(Object.keys(metadata).length === 0 ? {} : { metadata }) };
+    };
+    const [jksPassword, pkcs12Password] = this.pick(PASSWORDS);
+    const jks = { key: second, password: jksPassword };
+    const pkcs12 = { key: random() < 0.5 ? third : second, password: pkcs12Password };
+    const formats = [{ jks }, { pkcs12 }, { jks, pkcs12: { ...pkcs12, key: third } }];
     return {
       sources,
       ...(random() < 0.1 ? {} : {
@@ -212,10 +278,56 @@ class Chaos {
           ...this.pick(SELECTORS),
           ...(random() < 0.8 ? { configMap: template() } : { secret: template() }),
           ...(random() < 0.3 ? { secret: template() } : {}),
-          ...(random() < 0.2 ? { additionalFormats: { jks: { key: "store.jks", password: "x" } } } : {}),
+          ...(random() < 0.5 ? { additionalFormats: this.pick(formats) } : {}),
         },
       }),
     };
+  }
+
+  /** Changes a Bundle such that neither the hash nor the set of keys of its targets changes, if it is one that allows it. */
+  rearrange(name: string): void {
+    const { world } = this;
+    const spec = world.bundle(name)?.spec;
+    if (spec?.target === undefined) return;
+    const { configMap, secret, additionalFormats, ...target } = spec.target;
+    world.putBundle(name, {
+      ...spec,
+      target: {
+        ...target,
+        ...(configMap && { configMap: this.#movedMetadata(configMap) }),
+        ...(secret && { secret: this.#movedMetadata(secret) }),
+        ...(additionalFormats && { additionalFormats: this.#movedFormats(additionalFormats) }),
+      },
+    });
+  }
+
+  #movedMetadata({ key, metadata }: TargetTemplate): TargetTemplate {
+    const { labels, annotations } = metadata ?? {};
+    const moved = annotations !== undefined
+      ? { labels: annotations }
+      : labels?.color !== undefined
+      ? { annotations: labels }
+      : METADATA.find(({ labels: other = {} }) => {
+        const joined = (map: Readonly<Record<string, string>> = {}) => Object.entries(map).flat().join("");
+        return joined(other) === joined(labels) && JSON.stringify(other) !== JSON.stringify(labels);
+      });
+    return { key, ...(moved ?? metadata ? { metadata: moved ?? metadata ?? {} } : {}) };
+  }
+
+  #movedFormats({ jks, pkcs12 }: AdditionalFormats): AdditionalFormats {
+    const joined = `${jks?.password ?? ""}${pkcs12?.password ?? ""}`;
+    if (jks !== undefined && pkcs12 !== undefined) {
+      if (this.world.random() < 0.5) {
+        return { jks: { ...jks, key: pkcs12.key }, pkcs12: { ...pkcs12, key: jks.key } };
+      }
+      const cut = 1 + Math.floor(this.world.random() * joined.length);
+      return {
+        jks: { ...jks, password: joined.slice(0, cut) },
+        pkcs12: { ...pkcs12, password: joined.slice(cut) },
+      };
+    }
+    if (jks !== undefined) return { pkcs12: jks };
+    return joined === "" || pkcs12 === undefined ? { ...(pkcs12 && { pkcs12 }) } : { jks: pkcs12 };
   }
 
   pem(): string {
@@ -271,18 +383,93 @@ function assertConverged(world: ControllerWorld, targetNamespaces: readonly stri
         const record = target && readTarget(kind, { ...target });
         const where = `${kind} ${namespace.name}/${name}`;
         if (wanted) {
-          const value = target?.data?.[template.key];
-          assert.equal(kind === "Secret" ? value && atob(value) : value, pem, where);
-          assert.equal(record?.bundle, name, where);
-          assert.equal(record?.controllerUid, uid, where);
-          const stores = spec.target?.additionalFormats === undefined ? [] : ["store.jks"];
-          assert.equal(record?.ownedKeys, keySet([template.key, ...stores]), where);
-          assert.equal(target?.metadata.labels?.color, template.metadata?.labels?.color, where);
-        } else if (record?.bundle === name && record.controllerUid === uid) {
-          assert.equal(record.ownedKeys, "", `${where} is stale`);
-          assert.ok(record.hasData, `${where} is stale and empty`);
+          const text = target?.data?.[template.key];
+          assert.equal(kind === "Secret" ? text && atob(text) : text, pem, where);
+          for (const [format, store] of Object.entries(spec.target?.additionalFormats ?? {})) {
+            assert.match(
+              atob((kind === "Secret" ? target?.data : target?.binaryData)?.[store.key] ?? ""),
+              new RegExp(`^${format},${store.password},`, "i"),
+              where,
+            );
+          }
+          const { [BUNDLE_LABEL]: label, ...labels } = target?.metadata.labels ?? {};
+          assert.equal(label, name, where);
+          assert.deepEqual(mine(labels, template.metadata?.labels), template.metadata?.labels ?? {}, where);
+          assert.deepEqual(
+            mine(target?.metadata.annotations, template.metadata?.annotations),
+            template.metadata?.annotations ?? {},
+            where,
+          );
+          const stores = Object.values(spec.target?.additionalFormats ?? {}).map(({ key }) => key);
+          const foreign = foreignKeys(target, [template.key, ...stores]);
+          assert.equal(record?.hasUpdates, false, where);
+          if (foreign.length > 0) assert.deepEqual(target?.metadata.ownerReferences ?? [], [], where);
+          else assert.equal(record?.controllerUid, uid, where);
+        } else if (
+          target !== undefined && record?.bundle === name &&
+          (record.controllerUid === uid || record.bundleUid !== undefined)
+        ) {
+          assert.equal(record?.owned ?? "", "", `${where} is stale`);
+          assert.equal(record?.hasUpdates ?? false, false, `${where} is stale`);
         }
       }
+    }
+  }
+}
+
+/** Of the labels or annotations of a target, those that a Bundle here may ask for, but for what only others set. */
+function mine(
+  held: Readonly<Record<string, string>> = {},
+  wanted: Readonly<Record<string, string>> = {},
+): Record<string, string> {
+  const names = ["color", "a", "b", "ab"];
+  return Object.fromEntries(
+    Object.entries(held).filter(([key, value]) =>
+      names.includes(key) && (key in wanted || value !== "green")
+    ),
+  );
+}
+
+function foreignKeys(target: ConfigMap | undefined, ours: readonly string[]): string[] {
+  return Object.keys({ ...target?.data, ...target?.binaryData }).filter((key) => !ours.includes(key));
+}
+
+function bundlesInSync(world: ControllerWorld): string[] {
+  return world.bundles().filter(({ status }) => status?.conditions?.[0]?.status === "True")
+    .map(({ metadata }) => metadata.name);
+}
+
+/** What others have in objects, by object: `{ "ConfigMap n1/a": ["foreign"] }`. */
+function foreignData(world: ControllerWorld, bundles: readonly string[]): Record<string, string[]> {
+  const found: Record<string, string[]> = {};
+  for (const kind of KINDS) {
+    for (const target of world.targets(kind)) {
+      const { namespace, name, labels, ownerReferences = [] } = target.metadata;
+      // Somebody took our label off when the target was not wanted any more: it is not found.
+      if (labels?.[BUNDLE_LABEL] === undefined && ownerReferences.length > 0) continue;
+      const keys = foreignKeys(target, []).filter((key) => FOREIGN.includes(key)).sort();
+      if (bundles.includes(name) && keys.length > 0) found[`${kind} ${namespace}/${name}`] = keys;
+    }
+  }
+  return found;
+}
+
+/** Makes targets of Bundles in sync as the Go project leaves them: without the annotation that says how they are laid out. */
+function stripLayouts(world: ControllerWorld): void {
+  const inSync = bundlesInSync(world);
+  for (const kind of KINDS) {
+    for (const { metadata, ...rest } of world.targets(kind)) {
+      if (!inSync.includes(metadata.name)) continue;
+      const { [LAYOUT_ANNOTATION]: layout, ...annotations } = metadata.annotations ?? {};
+      if (layout === undefined) continue;
+      const managedFields = JSON.parse(
+        JSON.stringify(
+          metadata.managedFields,
+          (key, value) => key === `f:${LAYOUT_ANNOTATION}` ? undefined : value,
+        ),
+      );
+      const stripped = { ...rest, metadata: { ...metadata, annotations, managedFields } };
+      world.server.put(collectionOf(kind, metadata.namespace ?? ""), stripped);
     }
   }
 }
@@ -296,7 +483,9 @@ async function converge(seed: number, steps: number): Promise<void> {
   };
   const chaos = new Chaos(world, options);
   await world.start(options);
-  for (let i = 0; i < steps; i++) await chaos.step();
+  for (let i = 0; i < steps; i++) {
+    await chaos.step();
+  }
   chaos.heal();
   world.collectGarbage();
   for (const { metadata } of world.namespaces()) {
@@ -318,6 +507,39 @@ async function converge(seed: number, steps: number): Promise<void> {
     await world.clock.advance(MINUTE);
   });
   assert.deepEqual(again, [], "after a restart nothing is written");
+
+  // The first time as this project wrote the targets, the second time as the Go project leaves them.
+  for (const isRunning of seed % 2 === 0 ? [true, false] : [false, true]) {
+    if (!isRunning) {
+      await world.stop();
+      if (seed % 3 === 0) stripLayouts(world);
+    }
+    BUNDLES.forEach((bundle) => chaos.rearrange(bundle));
+    if (!isRunning) await world.start(options);
+    await world.clock.advance(MINUTE);
+    assertConverged(world, options.targetNamespaces);
+  }
+
+  // Targets of a Bundle whose sources fail stay as they are, whatever others do to them.
+  const inSync = bundlesInSync(world);
+  const before = foreignData(world, inSync);
+  for (const { metadata } of world.bundles()) world.removeBundle(metadata.name);
+  world.collectGarbage();
+  await world.clock.advance(20 * MINUTE);
+  assert.deepEqual(foreignData(world, inSync), before, "the data of others outlives the Bundles");
+  for (const kind of KINDS) {
+    for (const target of world.targets(kind)) {
+      const { namespace = "", name } = target.metadata;
+      const isSeen = options.targetNamespaces.length === 0 || options.targetNamespaces.includes(namespace);
+      if (!isSeen || !inSync.includes(name)) continue;
+      // What somebody took our label or our tie to the Bundle from is not found any more.
+      const { bundle, bundleUid } = readTarget(kind, { ...target });
+      assert.ok(
+        bundle !== name || bundleUid === undefined,
+        `${kind} ${namespace}/${name} still holds what is ours`,
+      );
+    }
+  }
 }
 
 // SEED=17 runs that one, SEEDS=1000 so many.

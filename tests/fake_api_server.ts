@@ -1,12 +1,13 @@
 import { type Clock, delay } from "../lib/clock.ts";
 import {
   APPLY_PATCH,
+  JSON_PATCH,
   type KubeClient,
   type KubeRequest,
   type KubeStreamRequest,
 } from "../lib/kube/client.ts";
 import { KubeConnectionError, KubeStatusError } from "../lib/kube/errors.ts";
-import type { KubeObject } from "../lib/kube/objects.ts";
+import type { KubeObject, ManagedFieldsEntry } from "../lib/kube/objects.ts";
 import { serverSideApply, update } from "./fake_apply.ts";
 
 type StreamController = ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
@@ -42,8 +43,12 @@ export class FakeApiServer implements KubeClient {
   intercept: (request: KubeRequest | KubeStreamRequest) => Error | undefined = () => undefined;
   /** As `intercept`, but after the request was carried out: its answer is lost. */
   interceptAnswer: (request: KubeRequest) => Error | undefined = () => undefined;
+  /** Changes an object that is about to be stored, as a mutating admission webhook does; who owns its fields stays as it is. */
+  mutate: (object: KubeObject) => void = () => {};
   /** How long a request takes to arrive, in milliseconds. */
   latencyMs: (request: KubeRequest) => number = () => 0;
+  /** How long an answer takes to arrive, in milliseconds. */
+  answerLatencyMs: (request: KubeRequest) => number = () => 0;
   /** How initial events are answered: as they should be; refused; not known, as by a server older than KEP-3157. */
   initialEvents: "streamed" | "refused" | "unknown" = "streamed";
   /** How a watch that starts in forgotten history is told so. */
@@ -184,6 +189,8 @@ export class FakeApiServer implements KubeClient {
     if (error !== undefined) throw error;
     await Promise.resolve();
     const answer = structuredClone(this.#answer(request)) as T;
+    const answerMs = this.answerLatencyMs(request);
+    if (answerMs > 0) await this.#travel(answerMs, request);
     const lost = this.interceptAnswer(request);
     if (lost !== undefined) throw lost;
     return answer;
@@ -306,6 +313,7 @@ export class FakeApiServer implements KubeClient {
       const applied = this.#apply(path, value, String(query.fieldManager));
       return accept?.includes("as=PartialObjectMetadata") ? { metadata: applied.metadata } : applied;
     }
+    if (contentType === JSON_PATCH && Array.isArray(value)) return this.#patchFields(path, value);
     const cut = path.lastIndexOf("/");
     const [collection, name] = [path.slice(0, cut), path.slice(cut + 1)];
     if (method === "POST" && value !== undefined) {
@@ -356,8 +364,22 @@ export class FakeApiServer implements KubeClient {
     }
     const metadata = { ...patch.metadata, name, ...(namespace === undefined ? {} : { namespace }) };
     const applied = serverSideApply(held, { ...patch, metadata }, manager, subresource);
+    this.mutate(applied);
     if (held !== undefined && JSON.stringify(held) === JSON.stringify(applied)) return held;
     return this.put(collection, applied);
+  }
+
+  /** A JSON patch (RFC 6902) of the only form that is used here: it replaces `managedFields` of one state of an object. */
+  #patchFields(path: string, patch: readonly { path: string; value: unknown }[]): KubeObject {
+    const [, collection = "", name = ""] = /^(.*)\/([^/]+?)(?:\/status)?$/.exec(path) ?? [];
+    const held = this.#collections.get(collection)?.get(name);
+    if (held === undefined) throw status(404, "NotFound", `"${name}" not found`);
+    const valueAt = (path: string) => patch.find((operation) => operation.path === path)?.value;
+    if (valueAt("/metadata/resourceVersion") !== held.metadata.resourceVersion) {
+      throw status(409, "Conflict", `"${name}": the object has been modified`);
+    }
+    const managedFields = valueAt("/metadata/managedFields") as ManagedFieldsEntry[];
+    return this.put(collection, { ...held, metadata: { ...held.metadata, managedFields } });
   }
 
   /** Nothing can be created where there is no namespace, or one that is going away. */

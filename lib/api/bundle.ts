@@ -12,6 +12,12 @@ export const BUNDLE_LABEL = "trust.cert-manager.io/bundle";
 /** Annotation of every target: the hash of what it holds. */
 export const HASH_ANNOTATION = "trust.cert-manager.io/hash";
 
+/** Annotation of targets with key stores: what their hash does not tell (`layoutOf`). */
+export const LAYOUT_ANNOTATION = "trust.cert-manager.io/layout";
+
+/** Annotation that names the Bundle's UID in place of an owner reference, on targets in which others own data too. */
+export const BUNDLE_UID_ANNOTATION = "trust.cert-manager.io/bundle-uid";
+
 /** Field manager of all server-side applies. */
 export const FIELD_MANAGER = "trust-manager";
 

@@ -7,6 +7,9 @@ export const METADATA_ONLY_LIST = "application/json;as=PartialObjectMetadataList
 /** Content type of a server-side apply (KEP-555). JSON is YAML, so the body may be JSON. */
 export const APPLY_PATCH = "application/apply-patch+yaml";
 
+/** Content type of a JSON patch (RFC 6902). */
+export const JSON_PATCH = "application/json-patch+json";
+
 /** One request to the API server. */
 export interface KubeRequest {
   /** Default `GET`. */

@@ -1,35 +1,53 @@
 import assert from "node:assert/strict";
-import { managedFields, target, targetRecord } from "../../tests/builders.ts";
-import { BUNDLE_LABEL, HASH_ANNOTATION, type TargetKind } from "../api/bundle.ts";
+import { managedFields, owned, target, targetRecord } from "../../tests/builders.ts";
+import {
+  BUNDLE_LABEL,
+  BUNDLE_UID_ANNOTATION,
+  HASH_ANNOTATION,
+  LAYOUT_ANNOTATION,
+  type TargetKind,
+} from "../api/bundle.ts";
 import type { ManagedFieldsEntry, ObjectMeta } from "../kube/objects.ts";
-import { keySet, readTarget, targetStoreKey } from "./target_record.ts";
+import { type OwnedFields, ownedFields, readTarget, sharingTexts, targetStoreKey } from "./target_record.ts";
 
 Deno.test("a target as our own apply leaves it", () => {
   assert.deepEqual(readTarget("ConfigMap", target()), targetRecord());
 });
 
-Deno.test("owned keys are those of our manager, in every entry", async (t) => {
+Deno.test("what is ours is what our manager applied; other entries show who else owns data", async (t) => {
+  const label = { [BUNDLE_LABEL]: "example" };
   const table: {
     name: string;
     entries: ManagedFieldsEntry[] | undefined;
     kind?: TargetKind;
-    owned: string;
-    hasData: boolean;
+    owned?: Partial<OwnedFields>;
+    shows?: ("updates" | "data" | "owner")[];
+    foreign?: string[];
   }[] = [
-    { name: "no managedFields", entries: undefined, owned: "", hasData: false },
-    { name: "an empty list", entries: [], owned: "", hasData: false },
-    { name: "one apply", entries: [managedFields({ data: ["b", "a"] })], owned: "a/b", hasData: true },
+    { name: "no managedFields", entries: undefined },
+    { name: "an empty list", entries: [] },
+    {
+      name: "one apply",
+      entries: [managedFields({ data: ["b", "a"] })],
+      owned: { data: ["a", "b"] },
+      shows: ["data"],
+    },
     {
       name: "data and binaryData",
       entries: [managedFields({ data: ["ca.crt"], binaryData: ["ca.jks"] })],
-      owned: "ca.crt/ca.jks",
-      hasData: true,
+      owned: { data: ["ca.crt"], binaryData: ["ca.jks"] },
+      shows: ["data"],
     },
     {
-      name: "an update of ours, with the map itself",
+      name: "labels, annotations and an owner reference",
+      entries: [managedFields({ labels: [BUNDLE_LABEL], annotations: [HASH_ANNOTATION], owners: ["u"] })],
+      owned: { labels: label, annotations: { [HASH_ANNOTATION]: "" } },
+      shows: ["owner"],
+    },
+    {
+      name: "an update under our name, with the map itself",
       entries: [managedFields({ operation: "Update", data: ["ca.crt"] })],
-      owned: "ca.crt",
-      hasData: true,
+      shows: ["updates", "data"],
     },
     {
       name: "apply and update, one key in both",
@@ -37,26 +55,35 @@ Deno.test("owned keys are those of our manager, in every entry", async (t) => {
         managedFields({ data: ["a", "b"] }),
         managedFields({ operation: "Update", data: ["b"], binaryData: ["c"] }),
       ],
-      owned: "a/b/c",
-      hasData: true,
+      owned: { data: ["a", "b"] },
+      shows: ["updates", "data"],
     },
     {
-      name: "an entry for a subresource",
-      entries: [{ ...managedFields({ data: ["a"] }), subresource: "scale" }],
-      owned: "a",
-      hasData: true,
+      name: "apply and update, the update with nothing of its own",
+      entries: [
+        managedFields({ data: ["a", "b"], labels: [BUNDLE_LABEL] }),
+        managedFields({ operation: "Update", data: ["b"], labels: [BUNDLE_LABEL] }),
+      ],
+      owned: { data: ["a", "b"], labels: label },
+      shows: ["data"],
+    },
+    {
+      name: "an owner reference of an update under our name",
+      entries: [managedFields({ data: ["a"] }), managedFields({ operation: "Update", owners: ["u"] })],
+      owned: { data: ["a"] },
+      shows: ["updates", "data"],
     },
     {
       name: "another manager",
       entries: [managedFields({ manager: "kubectl", operation: "Update", data: ["x"] })],
-      owned: "",
-      hasData: true,
+      shows: ["data"],
+      foreign: ["x"],
     },
     {
       name: "a manager whose name begins as ours",
       entries: [managedFields({ manager: "trust-manager-2", data: ["x"] })],
-      owned: "",
-      hasData: true,
+      shows: ["data"],
+      foreign: ["x"],
     },
     {
       name: "others beside us, one key shared",
@@ -65,45 +92,81 @@ Deno.test("owned keys are those of our manager, in every entry", async (t) => {
         managedFields({ data: ["ca.crt"] }),
         managedFields({ manager: "kubectl", operation: "Update", binaryData: ["y"] }),
       ],
-      owned: "ca.crt",
-      hasData: true,
+      owned: { data: ["ca.crt"] },
+      shows: ["data"],
+      foreign: ["x", "y"],
     },
     {
-      name: "only labels",
-      entries: [managedFields({ labels: [BUNDLE_LABEL] })],
-      owned: "",
-      hasData: false,
+      name: "another manager that owns the same key only, as a restored backup does",
+      entries: [
+        managedFields({ manager: "velero", operation: "Update", data: ["ca.crt"] }),
+        managedFields({ data: ["ca.crt"] }),
+      ],
+      owned: { data: ["ca.crt"] },
+      shows: ["data"],
     },
-    {
-      name: "an empty map",
-      entries: [managedFields({ operation: "Update", data: [] })],
-      owned: "",
-      hasData: false,
-    },
-    { name: "an entry without fields", entries: [{ manager: "trust-manager" }], owned: "", hasData: false },
+    { name: "only labels", entries: [managedFields({ labels: [BUNDLE_LABEL] })], owned: { labels: label } },
+    { name: "an empty map", entries: [managedFields({ operation: "Update", data: [] })] },
+    { name: "an entry without fields", entries: [{ manager: "trust-manager" }] },
     {
       name: "fields of an unknown shape",
-      entries: [{ manager: "trust-manager", fieldsV1: { "f:data": null, "f:binaryData": "x" } }],
-      owned: "",
-      hasData: false,
+      entries: [{
+        manager: "trust-manager",
+        operation: "Apply",
+        fieldsV1: { "f:data": null, "f:binaryData": "x" },
+      }],
     },
     {
       name: "a Secret has no binaryData",
       kind: "Secret",
       entries: [managedFields({ data: ["ca.crt"], binaryData: ["x"] })],
-      owned: "ca.crt",
-      hasData: true,
+      owned: { data: ["ca.crt"] },
+      shows: ["data"],
     },
   ];
-  for (const { name, entries, kind = "ConfigMap", owned, hasData } of table) {
+  for (const { name, entries, kind = "ConfigMap", owned, shows = [], foreign = [] } of table) {
     await t.step(name, () => {
       const { managedFields: _, ...metadata } = target().metadata;
       const record = readTarget(kind, {
         metadata: { ...metadata, ...(entries === undefined ? {} : { managedFields: entries }) },
       });
-      assert.deepEqual([record.ownedKeys, record.hasData], [owned, hasData]);
+      const none = { data: [], binaryData: [], labels: {}, annotations: {} };
+      assert.equal(record.owned, ownedFields({ ...none, ...owned }));
+      assert.deepEqual(record.foreignKeys, foreign);
+      assert.deepEqual({
+        updates: record.hasUpdates,
+        data: record.hasData,
+        owner: record.ownsOwner,
+      }, {
+        updates: shows.includes("updates"),
+        data: shows.includes("data"),
+        owner: shows.includes("owner"),
+      });
     });
   }
+});
+
+Deno.test("layout and UID of the Bundle count only if we applied them", () => {
+  const annotations = {
+    [HASH_ANNOTATION]: "some-hash",
+    [LAYOUT_ANNOTATION]: "l",
+    [BUNDLE_UID_ANNOTATION]: "u",
+  };
+  const applied = managedFields({ data: ["ca.crt"], annotations: Object.keys(annotations) });
+  const theirs = managedFields({
+    manager: "kubectl",
+    operation: "Update",
+    annotations: Object.keys(annotations),
+  });
+  const read = (entry: ManagedFieldsEntry) => {
+    const { layout, bundleUid } = readTarget(
+      "ConfigMap",
+      target({ metadata: { annotations, managedFields: [entry] } }),
+    );
+    return [layout, bundleUid];
+  };
+  assert.deepEqual(read(applied), ["l", "u"]);
+  assert.deepEqual(read(theirs), [undefined, undefined]);
 });
 
 Deno.test("label, annotation, controlling owner and deletion are read", async (t) => {
@@ -113,8 +176,16 @@ Deno.test("label, annotation, controlling owner and deletion are read", async (t
     metadata: Partial<ObjectMeta>;
     differs: Parameters<typeof targetRecord>[0];
   }[] = [
-    { name: "no labels", metadata: { labels: {} }, differs: { bundle: undefined } },
-    { name: "another Bundle", metadata: { labels: { [BUNDLE_LABEL]: "b" } }, differs: { bundle: "b" } },
+    {
+      name: "no labels",
+      metadata: { labels: {} },
+      differs: { bundle: undefined, owned: owned({ labels: { [BUNDLE_LABEL]: "" } }) },
+    },
+    {
+      name: "another Bundle",
+      metadata: { labels: { [BUNDLE_LABEL]: "b" } },
+      differs: { bundle: "b", owned: owned({ labels: { [BUNDLE_LABEL]: "b" } }) },
+    },
     { name: "no hash", metadata: { annotations: {} }, differs: { hash: undefined } },
     { name: "a hash", metadata: { annotations: { [HASH_ANNOTATION]: "h" } }, differs: { hash: "h" } },
     {
@@ -125,7 +196,10 @@ Deno.test("label, annotation, controlling owner and deletion are read", async (t
           managedFields({ manager: "kubectl", annotations: [HASH_ANNOTATION] }),
         ],
       },
-      differs: { ownsHash: false },
+      differs: {
+        owned: ownedFields({ data: ["ca.crt"], binaryData: [], labels: {}, annotations: {} }),
+        ownsOwner: false,
+      },
     },
     { name: "no owner", metadata: { ownerReferences: [] }, differs: { controllerUid: undefined } },
     {
@@ -161,18 +235,45 @@ Deno.test("a bare object can be read", () => {
     resourceVersion: "",
     bundle: undefined,
     hash: undefined,
-    ownsHash: false,
+    layout: undefined,
     controllerUid: undefined,
-    ownedKeys: "",
+    bundleUid: undefined,
+    owned: "",
+    ownsOwner: false,
+    hasUpdates: false,
+    foreignKeys: [],
     hasData: false,
     deleting: false,
   });
 });
 
-Deno.test("sets of keys compare whatever their order", () => {
-  assert.equal(keySet(["b", "a"]), keySet(new Set(["a", "b"])));
-  assert.notEqual(keySet(["a", "b"]), keySet(["ab"]));
-  assert.equal(keySet([]), "");
+Deno.test("two sets of applied fields are one text only if they are equal", () => {
+  const none = { data: [], binaryData: [], labels: {}, annotations: {} };
+  const different: OwnedFields[] = [
+    none,
+    { ...none, data: ["a", "b"] },
+    { ...none, data: ["ab"] },
+    { ...none, data: ["a"], binaryData: ["b"] },
+    { ...none, binaryData: ["a", "b"] },
+    { ...none, labels: { a: "bc" } },
+    { ...none, labels: { ab: "c" } },
+    { ...none, annotations: { a: "bc" } },
+    { ...none, labels: { a: "xb", b: "y" } },
+    { ...none, labels: { a: "x", b: "by" } },
+  ];
+  assert.equal(new Set(different.map(ownedFields)).size, different.length);
+  assert.equal(ownedFields({ ...none, data: ["b", "a"] }), ownedFields({ ...none, data: ["a", "b"] }));
+  assert.equal(
+    ownedFields({ ...none, labels: { a: "1", b: "2" } }),
+    ownedFields({ ...none, labels: { b: "2", a: "1" } }),
+  );
+  assert.equal(ownedFields(none), "");
+});
+
+Deno.test("a record shares the texts of its sibling, and stays what it is", () => {
+  const record = targetRecord({ namespace: "b", uid: "2", hash: "another" });
+  assert.deepEqual(sharingTexts(record, targetRecord()), record);
+  assert.equal(sharingTexts(record, undefined), record);
 });
 
 Deno.test("targets of one name in two namespaces have two keys", () => {
