@@ -58,6 +58,8 @@ export const ATTACKS = [
   "remove hash",
   "replace",
   "squat",
+  "edit key under our name",
+  "add key under our name",
 ] as const;
 export type Attack = typeof ATTACKS[number];
 
@@ -481,19 +483,35 @@ export class ActionSource {
     const annotations = { "example.com/b": "1", "example.com/a": this.#pick(["x", "y"]) };
     return {
       key,
-      metadata: this.#pick([{ labels }, { annotations }, { labels, annotations }]),
+      metadata: this.#pick([
+        { labels },
+        { annotations },
+        { labels, annotations },
+        // What the hash cannot tell apart.
+        { annotations: labels },
+        { labels: { a: "bc" } },
+        { labels: { ab: "c" } },
+      ]),
     };
   }
 
+  /** Key stores that share keys and joined passwords, so that a target's hash may stay while its bytes change. */
   #formats() {
-    const jks = { key: "store.jks", ...(this.#random() < 0.5 ? {} : { password: "soak-soak" }) };
+    const [first = "", second = ""] = this.#pick([["store.jks", "store.p12"], ["store.p12", "store.jks"]]);
+    const [ofJks, ofPkcs12] = this.#pick([
+      [undefined, undefined],
+      ["soak-soak", "soak-soak"],
+      ["soak-soak1", "soak-2"],
+      ["soak-soak", "1soak-2"],
+    ]);
     const profile = this.#pick([undefined, "LegacyRC2", "LegacyDES", "Modern2023"] as const);
-    const pkcs12 = {
-      key: "store.p12",
-      ...(this.#random() < 0.5 ? {} : { password: "soak-soak" }),
+    const jks = { key: first, ...(ofJks === undefined ? {} : { password: ofJks }) };
+    const pkcs12 = (key: string) => ({
+      key,
+      ...(ofPkcs12 === undefined ? {} : { password: ofPkcs12 }),
       ...(profile === undefined ? {} : { profile }),
-    };
-    return this.#pick([{ jks }, { pkcs12 }, { jks, pkcs12 }]);
+    });
+    return this.#pick([{ jks }, { pkcs12: pkcs12(first) }, { jks, pkcs12: pkcs12(second) }]);
   }
 
   #pick<T>(things: readonly T[]): T {

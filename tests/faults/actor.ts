@@ -1,4 +1,4 @@
-import { BUNDLE_LABEL, type TargetKind } from "../../lib/api/bundle.ts";
+import { BUNDLE_LABEL, FIELD_MANAGER, type TargetKind } from "../../lib/api/bundle.ts";
 import type { ConfigMap, KubeObject } from "../../lib/kube/objects.ts";
 import { base64 } from "../builders.ts";
 import { RestError } from "../cluster/rest_client.ts";
@@ -9,6 +9,7 @@ import {
   bundleSpec,
   FOREIGN_KEY,
   type ModelSpec,
+  OURS_KEY,
   type SoakModel,
   type SourceState,
   type TargetId,
@@ -207,7 +208,9 @@ export class Actor {
     const path = targetPath(namespace, name, kind);
     const manager = "?fieldManager=somebody";
     const value = kind === "Secret" ? base64(by) : by;
-    const patch = (body: unknown) => admin.mergePatch<ConfigMap>(`${path}${manager}`, body);
+    const patchAs = (query: string, body: unknown) => admin.mergePatch<ConfigMap>(`${path}${query}`, body);
+    const patch = (body: unknown) => patchAs(manager, body);
+    const ours = `?fieldManager=${FIELD_MANAGER}`;
     const spec = this.#model.bundle(name)?.target;
     const key = (kind === "ConfigMap" ? spec?.configMap : spec?.secret)?.key ?? "ca.crt";
     const addsForeign = (object: ConfigMap) => {
@@ -249,6 +252,10 @@ export class Actor {
             body: { metadata: { name, namespace }, data: { [FOREIGN_KEY]: value } },
           }),
         );
+      case "edit key under our name":
+        return await patchAs(ours, { data: { [key]: value } });
+      case "add key under our name":
+        return await patchAs(ours, { data: { [OURS_KEY]: value } });
       case "squat":
         return addsForeign(
           await admin.create<ConfigMap>(`${path.slice(0, path.lastIndexOf("/"))}${manager}`, {

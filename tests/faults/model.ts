@@ -139,6 +139,12 @@ interface ForeignKey {
 /** The data key that others add to targets. */
 export const FOREIGN_KEY = "foreign";
 
+/** Labels and annotations that Bundles may ask for. */
+export const METADATA_KEYS = ["color", "a", "ab", "example.com/a", "example.com/b"];
+
+/** The key that somebody adds to targets under the operator's name: it must go. */
+export const OURS_KEY = "under-our-name";
+
 /** Name of the default CA packages. */
 export const PACKAGE_NAME = "soak";
 
@@ -295,7 +301,7 @@ export class SoakModel {
    * wrong with it.
    */
   judge(kind: TargetKind, object: ConfigMap): string | undefined {
-    const uid = controllerOf(object);
+    const uid = bundleOf(object);
     if (uid === undefined || (ownedKeys(kind, object).length === 0 && !ownsHash(object))) return undefined;
     const life = this.#lives.get(uid);
     if (life === undefined) {
@@ -348,7 +354,7 @@ export class SoakModel {
         const { name, namespace = "" } = target.metadata;
         found.set(idText({ kind, namespace, name }), target);
         const label = target.metadata.labels?.[BUNDLE_LABEL];
-        const owner = controllerOf(target);
+        const owner = bundleOf(target);
         const where = idText({ kind, namespace, name });
         if (owner !== undefined && label !== undefined && !uids.has(owner)) {
           find(`${where} belongs to a Bundle that is gone, UID ${owner}`, name, namespace);
@@ -380,22 +386,26 @@ export class SoakModel {
     const template = this.#template(id);
     if (template === undefined) {
       if (
-        target === undefined || controllerOf(target) !== uid ||
+        target === undefined || bundleOf(target) !== uid ||
         target.metadata.labels?.[BUNDLE_LABEL] !== id.name
       ) return undefined;
       const keys = ownedKeys(id.kind, target);
       if (keys.length > 0) return `is not wanted, and still has our keys ${keys.join(", ")}`;
       if (ownsHash(target)) return "is not wanted, and still has our hash";
+      if (FOREIGN_KEY in allData(target)) return "is not wanted, and would go with its Bundle";
       return Object.keys(allData(target)).length === 0
         ? "is not wanted, and was left behind empty"
         : undefined;
     }
     if (target === undefined) return "is missing";
-    if (controllerOf(target) !== uid) {
-      return `is controlled by ${controllerOf(target) ?? "nobody"}, not ${uid}`;
+    if (bundleOf(target) !== uid) {
+      return `is controlled by ${bundleOf(target) ?? "nobody"}, not ${uid}`;
     }
-    const owners = target.metadata.ownerReferences?.length;
-    if (owners !== 1) return `has ${owners} owners`;
+    const owners = target.metadata.ownerReferences?.length ?? 0;
+    // Where others have data, the garbage collector must not delete it with the Bundle.
+    const wanted = FOREIGN_KEY in allData(target) ? 0 : 1;
+    if (owners !== wanted) return `has ${owners} owners, and should have ${wanted}`;
+    if (OURS_KEY in allData(target)) return `has the key ${OURS_KEY}, which nobody but us owned`;
     const foreign = this.#foreign.get(idText(id));
     if (foreign !== undefined && foreign.uid === target.metadata.uid) {
       const value = target.data?.[FOREIGN_KEY];
@@ -436,12 +446,11 @@ export class SoakModel {
     if (annotations[HASH_ANNOTATION] !== hash) {
       return `has the hash ${annotations[HASH_ANNOTATION]}, and should have ${hash} of ${this.#print(pool)}`;
     }
-    for (const [key, wanted] of Object.entries(template.metadata?.labels ?? {})) {
-      if (labels[key] !== wanted) return `has label ${key}=${labels[key]} instead of ${wanted}`;
-    }
-    for (const [key, wanted] of Object.entries(template.metadata?.annotations ?? {})) {
-      if (annotations[key] !== wanted) {
-        return `has annotation ${key}=${annotations[key]} instead of ${wanted}`;
+    for (const key of METADATA_KEYS) {
+      const [label, annotation] = [template.metadata?.labels?.[key], template.metadata?.annotations?.[key]];
+      if (labels[key] !== label) return `has label ${key}=${labels[key]} instead of ${label}`;
+      if (annotations[key] !== annotation) {
+        return `has annotation ${key}=${annotations[key]} instead of ${annotation}`;
       }
     }
     const binary = kind === "Secret" ? object.data : object.binaryData;
@@ -705,15 +714,19 @@ function unions(a: Iterable<CertificateSet>, b: ReadonlySet<CertificateSet>): Se
   return result;
 }
 
-function controllerOf({ metadata }: KubeObject): string | undefined {
-  return metadata.ownerReferences?.find(({ controller }) => controller)?.uid;
+/** UID of the Bundle that a target belongs to: its controlling owner, or what an annotation of ours says. */
+function bundleOf({ metadata }: KubeObject): string | undefined {
+  return metadata.ownerReferences?.find(({ controller }) => controller)?.uid ??
+    metadata.annotations?.["trust.cert-manager.io/bundle-uid"];
 }
 
 /** The data keys that the operator owns, sorted. */
 function ownedKeys(kind: TargetKind, object: ConfigMap): string[] {
   const names = kind === "ConfigMap" ? ["f:data", "f:binaryData"] : ["f:data"];
   return names.flatMap((name) => Object.keys(ownFields(object)[name] ?? {}))
-    .filter((field) => field.startsWith("f:")).map((field) => field.slice(2)).sort();
+    .filter((field) => field.startsWith("f:")).map((field) => field.slice(2))
+    // Between the write that takes it over and the one that removes it.
+    .filter((key) => key !== OURS_KEY).sort();
 }
 
 function ownsHash(object: ConfigMap): boolean {
