@@ -1,4 +1,5 @@
 import { type Bundle, BUNDLE_LABEL, BUNDLES_PATH, type TargetKind } from "./api/bundle.ts";
+import type { PemOptions } from "./certs/pem.ts";
 import type { Clock } from "./clock.ts";
 import type { KubeClient } from "./kube/client.ts";
 import type { ConfigMap, KubeObject, ObjectMeta, Secret } from "./kube/objects.ts";
@@ -39,6 +40,8 @@ export interface ClusterViewOptions {
   readonly secretTargetsEnabled: boolean;
   /** Names of the Secrets that may be targets: only these are asked for, so that no right to others is needed. Empty means all. */
   readonly secretTargetNames?: readonly string[];
+  /** How strictly certificates in sources are read. */
+  readonly pem?: PemOptions;
   readonly listener: ViewListener;
   readonly clock: Clock;
   readonly random: () => number;
@@ -94,7 +97,7 @@ export class ClusterView {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.synced = promise;
     this.#setSynced = resolve;
-    const { listener, trustNamespace, targetNamespaces, secretTargetsEnabled, secretTargetNames = [] } =
+    const { listener, trustNamespace, targetNamespaces, secretTargetsEnabled, secretTargetNames = [], pem } =
       options;
     const sameVersion = (a: { resourceVersion: string }, b: { resourceVersion: string }) =>
       a.resourceVersion === b.resourceVersion;
@@ -104,7 +107,7 @@ export class ClusterView {
       same: sameVersion,
       onChange: (change) => listener.onBundle(change),
     });
-    this.#watch("bundles", BUNDLES_PATH, this.bundles, (object: Bundle) => readBundle(object));
+    this.#watch("bundles", BUNDLES_PATH, this.bundles, (object: Bundle) => readBundle(object, pem));
 
     this.namespaces = new Store<NamespaceRecord>({
       keyOf: ({ name }) => name,
@@ -132,14 +135,14 @@ export class ClusterView {
       "source configmaps",
       `${trusted}/configmaps`,
       this.sources.ConfigMap,
-      (object: ConfigMap) => readConfigMapSource(object),
+      (object: ConfigMap) => readConfigMapSource(object, pem),
       byName,
     );
     this.#watch(
       "source secrets",
       `${trusted}/secrets`,
       this.sources.Secret,
-      (object: Secret) => readSecretSource(object),
+      (object: Secret) => readSecretSource(object, pem),
       byName,
     );
 

@@ -4,6 +4,7 @@ import {
   DefaultPackageError,
   parseDefaultPackage,
 } from "./certs/default_package.ts";
+import type { PemOptions } from "./certs/pem.ts";
 import type { Clock } from "./clock.ts";
 import { ClusterView } from "./cluster_view.ts";
 import { Controller } from "./controller.ts";
@@ -67,7 +68,8 @@ export type Ending = "stopped" | "lost the lease";
  */
 export async function runOperator(context: OperatorContext, signal: AbortSignal): Promise<Ending> {
   const { options, log, clock, random, metrics } = context;
-  const defaultCas = await loadDefaultCas(options.defaultPackageLocation, log);
+  const pem: PemOptions = { allowNegativeSerialNumbers: options.allowNegativeSerialNumbers };
+  const defaultCas = await loadDefaultCas(options.defaultPackageLocation, pem, log);
   const connect = (): KubeClient =>
     createKubeClient(context.cluster, {
       clock,
@@ -86,6 +88,7 @@ export async function runOperator(context: OperatorContext, signal: AbortSignal)
     targetNamespaces: options.targetNamespaces,
     secretTargetsEnabled: options.secretTargetsEnabled,
     secretTargetNames: options.secretTargetNames,
+    pem,
     listener: {
       onBundle: (change) => controller.onBundle(change),
       onNamespace: (change) => controller.onNamespace(change),
@@ -282,7 +285,11 @@ function serve(
 }
 
 /** Reads the default CA package, once: an image update restarts the pod. */
-async function loadDefaultCas(path: string | undefined, log: Logger): Promise<DefaultCas | undefined> {
+async function loadDefaultCas(
+  path: string | undefined,
+  pem: PemOptions,
+  log: Logger,
+): Promise<DefaultCas | undefined> {
   if (path === undefined) return undefined;
   let json: string;
   try {
@@ -293,7 +300,7 @@ async function loadDefaultCas(path: string | undefined, log: Logger): Promise<De
     throw new StartError(`Default package cannot be read from ${path}: ${readFailure(error)}`);
   }
   try {
-    const { id, certificates, warnings } = parseDefaultPackage(json);
+    const { id, certificates, warnings } = parseDefaultPackage(json, pem);
     for (const warning of warnings) log.info(warning, { path });
     log.info("Loaded default package", { id, path, certificates: certificates.length });
     return { id, reading: { ok: true, certificates, skipped: { brokenBlocks: 0, certificates: [] } } };

@@ -29,6 +29,7 @@ export interface Options {
   readonly secretTargetNames: readonly string[];
   readonly filterExpired: boolean;
   readonly filterNonCa: boolean;
+  readonly allowNegativeSerialNumbers: boolean;
   /** Empty means all. */
   readonly targetNamespaces: readonly string[];
   readonly leaderElect: boolean;
@@ -118,6 +119,12 @@ const FLAGS = {
     default: "false",
     section: "Bundle",
     help: "Leave certificates that are no CA out of targets.",
+  },
+  "allow-negative-serial-numbers": {
+    type: "boolean",
+    default: "false",
+    section: "Bundle",
+    help: "Take certificates whose serial number is negative, as Go does with GODEBUG=x509negativeserial=1.",
   },
   "target-namespaces": {
     type: "list",
@@ -407,6 +414,7 @@ function readOptions(values: ReadonlyMap<FlagName, string>, lists: ReadonlyMap<F
     secretTargetNames: objectNames("secret-target-names"),
     filterExpired: boolean("filter-expired-certificates"),
     filterNonCa: boolean("filter-non-ca-certs"),
+    allowNegativeSerialNumbers: boolean("allow-negative-serial-numbers"),
     targetNamespaces: [...new Set(lists.get("target-namespaces"))],
     leaderElect: boolean("leader-elect"),
     leaseDurationMs,

@@ -193,8 +193,8 @@ export function sourceView(
   } = {},
 ): SourceView {
   const records: Record<TargetKind, readonly SourceRecord[]> = {
-    ConfigMap: (parts.configMaps ?? []).map(readConfigMapSource),
-    Secret: (parts.secrets ?? []).map(readSecretSource),
+    ConfigMap: (parts.configMaps ?? []).map((object) => readConfigMapSource(object)),
+    Secret: (parts.secrets ?? []).map((object) => readSecretSource(object)),
   };
   return {
     trustNamespace: TRUST_NAMESPACE,

@@ -10,7 +10,7 @@ const INTERMEDIATE = await Deno.readTextFile(new URL("testdata/intermediate.pem"
 
 const objects = {
   ConfigMap: [configMap("roots", { "ca.crt": pemText(ROOT_1) }, { metadata: { labels: { use: "root" } } })]
-    .map(readConfigMapSource),
+    .map((object) => readConfigMapSource(object)),
   Secret: [
     secret("issued", { "tls.crt": pemText(ROOT_1) }, {
       metadata: { labels: { "controller.cert-manager.io/fao": "true" } },
@@ -20,7 +20,7 @@ const objects = {
       metadata: { labels: { use: "tls" } },
     }),
     secret("plain", { "tls.crt": pemText(ROOT_1) }),
-  ].map(readSecretSource),
+  ].map((object) => readSecretSource(object)),
 };
 const known: KnownObjects = {
   synced: true,

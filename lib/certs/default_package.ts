@@ -1,6 +1,6 @@
 import { sha256 } from "../sha256.ts";
 import type { Certificate } from "./certificate.ts";
-import { readPem } from "./pem.ts";
+import { type PemOptions, readPem } from "./pem.ts";
 
 /** The default CA certificates that `useDefaultCAs` stands for. */
 export interface DefaultPackage {
@@ -35,10 +35,10 @@ export function checkDefaultPackagePath(path: string): void {
  *
  * @throws {DefaultPackageError} if it is no such object, name or version is empty, or the bundle has a bad PEM block.
  */
-export function parseDefaultPackage(json: string): DefaultPackage {
+export function parseDefaultPackage(json: string, options: PemOptions = {}): DefaultPackage {
   const fields = parseObject(json);
   const bundle = new TextEncoder().encode(stringField(fields, "bundle"));
-  const result = readPem(bundle);
+  const result = readPem(bundle, options);
   if (!result.ok) throw new DefaultPackageError(`Default package has a bad bundle: ${result.error}`);
   const name = stringField(fields, "name");
   const version = stringField(fields, "version");

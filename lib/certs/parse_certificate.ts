@@ -12,24 +12,33 @@ import { checkPublicKey, readAlgorithm } from "./public_key.ts";
  * users of the Go project know it so; negative serial numbers too. Nothing is verified: no signature, no chain, no date.
  *
  * @param der the certificate, nothing after it. It is copied, so that the result does not hold what lies around it.
+ * @param options.allowNegativeSerialNumbers whether they are taken all the same.
  * @throws {CertificateError}
  */
-export function parseCertificate(der: Uint8Array<ArrayBuffer>): Certificate {
+export function parseCertificate(
+  der: Uint8Array<ArrayBuffer>,
+  options: { readonly allowNegativeSerialNumbers?: boolean } = {},
+): Certificate {
   const input = new DerReader(der);
   const certificate = required(input.read(Tag.sequence), "x509: malformed certificate");
-  const facts = readToBeSigned(certificate);
+  const facts = readToBeSigned(certificate, options.allowNegativeSerialNumbers ?? false);
   required(certificate.readBitString(), "x509: malformed signature");
   if (!input.empty) throw new CertificateError("x509: trailing data");
   return { der: der.slice(), sha256: sha256(der), ...facts };
 }
 
 /** Reads the TBSCertificate and the outer signature algorithm, which must equal the inner one. */
-function readToBeSigned(certificate: DerReader): Pick<Certificate, "notBefore" | "notAfter" | "isCa"> {
+function readToBeSigned(
+  certificate: DerReader,
+  allowNegativeSerialNumbers: boolean,
+): Pick<Certificate, "notBefore" | "notAfter" | "isCa"> {
   const body = required(certificate.read(Tag.sequence), "x509: malformed tbs certificate");
   const version = readVersion(body);
 
   const serial = required(body.readInteger(), "x509: malformed serial number");
-  if ((serial[0] ?? 0) >= 0x80) throw new CertificateError("x509: negative serial number");
+  if ((serial[0] ?? 0) >= 0x80 && !allowNegativeSerialNumbers) {
+    throw new CertificateError("x509: negative serial number");
+  }
 
   const inner = required(body.read(Tag.sequence), "x509: malformed signature algorithm identifier");
   const outer = required(certificate.read(Tag.sequence), "x509: malformed algorithm identifier");
@@ -57,7 +66,7 @@ function readToBeSigned(certificate: DerReader): Pick<Certificate, "notBefore" |
   return { notBefore, notAfter, ...checkExtensions(extensions) };
 }
 
-/** 1, 2 or 3. */
+/** 1, 2 or 3; or, of one certificate that Go takes and nobody else does, a negative number. */
 function readVersion(body: DerReader): number {
   const message = "x509: malformed version";
   const tag = contextTag(0, true);
@@ -65,7 +74,8 @@ function readVersion(body: DerReader): number {
   const content = required(body.read(tag), message);
   const encoded = required(content.readInteger(), message);
   if (!content.empty || encoded.length > 8 || (encoded[0] ?? 0) >= 0x80) throw new CertificateError(message);
-  const version = Number(`0x${encoded.toHex()}`) + 1;
+  // Go adds one to 64 bits: the largest of them wraps around, and is then less than 3.
+  const version = Number(BigInt.asIntN(64, BigInt(`0x${encoded.toHex()}`) + 1n));
   if (version > 3) throw new CertificateError("x509: invalid version");
   return version;
 }

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { patched, tlv } from "../../tests/oracles/corpus.ts";
 import { CertificateError } from "./certificate_error.ts";
+import { contextTag, Tag } from "./der.ts";
 import { parseCertificate } from "./parse_certificate.ts";
 import { pemBlocks } from "./pem_blocks.ts";
 import { subjectOf } from "./subject.ts";
@@ -64,12 +66,31 @@ function replaced(search: string, replacement: string): Uint8Array<ArrayBuffer> 
 /** The public key, a BIT STRING. */
 const point = /03420004.{128}/.exec(whole.toHex())?.[0] ?? "";
 
+/** The certificate with another version: the content octets of its INTEGER, in hexadecimal. */
+function ofVersion(octets: string): Uint8Array<ArrayBuffer> {
+  return patched(
+    whole,
+    (parts) => parts.with(0, tlv(contextTag(0, true), tlv(Tag.integer, Uint8Array.fromHex(octets)))),
+  );
+}
+
+Deno.test("the largest version wraps around in Go, which then takes it for one before extensions", () => {
+  const { isCa } = parseCertificate(ofVersion("7fffffffffffffff"));
+  assert.equal(isCa, false);
+  assert.equal(parseCertificate(ofVersion("02")).isCa, true);
+});
+
 const refused: Record<string, { der: Uint8Array<ArrayBuffer>; error: string }> = {
   "nothing": { der: new Uint8Array(), error: "x509: malformed certificate" },
   "text": { der: new TextEncoder().encode("hello"), error: "x509: malformed certificate" },
   "cut short": { der: whole.slice(0, -1), error: "x509: malformed certificate" },
   "trailing data": { der: new Uint8Array([...whole, 0]), error: "x509: trailing data" },
   "version 4": { der: replaced("a003020102", "a003020103"), error: "x509: invalid version" },
+  "the largest version but one": {
+    der: ofVersion("7ffffffffffffffe"),
+    error: "x509: invalid version",
+  },
+  "a version of nine octets": { der: ofVersion("010000000000000000"), error: "x509: malformed version" },
   "negative version": { der: replaced("a003020102", "a0030201ff"), error: "x509: malformed version" },
   "negative serial number": { der: der("negative_serial"), error: "x509: negative serial number" },
   "other inner signature algorithm": {

@@ -9,6 +9,7 @@ import { type ToBeSigned, toBeSigned } from "../certs/to_be_signed.ts";
 export function javaProblem(certificate: Certificate): string | undefined {
   const parts = toBeSigned(certificate);
   if (parts.issuer.length === EMPTY_SEQUENCE) return "it has no issuer";
+  if (parts.version === 0) return "its version is none that there is";
   if (hasTooMuch(parts)) return `it has extensions, and certificates of version ${parts.version} have none`;
   if (ODD_TIME.test(new TextDecoder("latin1").decode(parts.validity))) {
     return "its validity has an odd time zone";

@@ -37,6 +37,11 @@ const problems: [string, Certificate, RegExp | undefined][] = [
     changed((parts) => [version2, ...parts.slice(1, 7), ...uniqueIds, ...parts.slice(7)]),
     /certificates of version 2 have none/,
   ],
+  [
+    "the version that wraps around in Go",
+    changed((parts) => parts.with(0, tlv(0xa0, tlv(Tag.integer, [0x7f, ...Array(7).fill(0xff)])))),
+    /its version is none/,
+  ],
   ["no issuer", changed((parts) => parts.with(3, tlv(Tag.sequence))), /no issuer/],
   ["no subject", changed((parts) => parts.with(5, tlv(Tag.sequence))), undefined],
   ["UTCTime", validity("300101000000Z"), undefined],

@@ -7,7 +7,7 @@ import {
 } from "../api/bundle.ts";
 import { printFieldErrors } from "../api/field_error.ts";
 import { validateBundle } from "../api/validate.ts";
-import { type PemResult, readPem } from "../certs/pem.ts";
+import { type PemOptions, type PemResult, readPem } from "../certs/pem.ts";
 import type { Condition } from "../kube/objects.ts";
 
 /** A source of a Bundle; inline text is kept only as what reading it came to. */
@@ -36,7 +36,7 @@ export interface BundleRecord {
 }
 
 /** Reads a Bundle, once per change. */
-export function readBundle(bundle: Bundle): BundleRecord {
+export function readBundle(bundle: Bundle, pem: PemOptions = {}): BundleRecord {
   const { metadata, spec, status } = bundle;
   const problems = validateBundle(bundle);
   return {
@@ -45,7 +45,7 @@ export function readBundle(bundle: Bundle): BundleRecord {
     generation: metadata.generation ?? 0,
     resourceVersion: metadata.resourceVersion ?? "",
     deleting: metadata.deletionTimestamp !== undefined,
-    sources: spec.sources.flatMap(readSource),
+    sources: spec.sources.flatMap((source) => readSource(source, pem)),
     target: spec.target ?? {},
     refusal: problems.length === 0 ? undefined : printFieldErrors(problems),
     condition: status?.conditions?.find((condition) => condition.type === SYNCED),
@@ -53,12 +53,16 @@ export function readBundle(bundle: Bundle): BundleRecord {
   };
 }
 
-/** `useDefaultCAs: false` counts as absent. */
-function readSource(source: BundleSource): SourceReference[] {
+/**
+ * `useDefaultCAs: false` counts as absent. Of several fields that are set, which only a CRD without rules lets through, the same one
+ * counts as in the Go project, for which an empty `inLine` is none.
+ */
+function readSource(source: BundleSource, pem: PemOptions): SourceReference[] {
   if (source.configMap !== undefined) return [{ type: "ConfigMap", object: source.configMap }];
   if (source.secret !== undefined) return [{ type: "Secret", object: source.secret }];
-  if (source.inLine !== undefined) {
-    return [{ type: "inLine", reading: readPem(new TextEncoder().encode(source.inLine)) }];
+  const { inLine, useDefaultCAs } = source;
+  if (inLine === undefined || (inLine === "" && useDefaultCAs !== undefined)) {
+    return useDefaultCAs === true ? [{ type: "defaultCAs" }] : [];
   }
-  return source.useDefaultCAs === true ? [{ type: "defaultCAs" }] : [];
+  return [{ type: "inLine", reading: readPem(new TextEncoder().encode(inLine), pem) }];
 }

@@ -88,3 +88,31 @@ Deno.test("a Bundle without target or status, and one that is being deleted", ()
   assert.deepEqual([record.target, record.condition, record.defaultCaVersion], [{}, undefined, undefined]);
   assert.equal(bundleRecord({ metadata: { deletionTimestamp: "2030-01-01T00:00:00Z" } }).deleting, true);
 });
+
+Deno.test("of an item with several fields, which older CRDs let through, that counts which the Go project takes", async (t) => {
+  const pem = pemText(ROOT_1);
+  const table: [string, BundleSource, string[]][] = [
+    ["an empty inLine beside default CAs", { inLine: "", useDefaultCAs: true }, ["defaultCAs"]],
+    ["an empty inLine beside no default CAs", { inLine: "", useDefaultCAs: false }, []],
+    ["inLine beside default CAs", { inLine: pem, useDefaultCAs: true }, ["inLine"]],
+    ["an empty inLine alone, so that it can be told", { inLine: "" }, ["inLine"]],
+    ["a ConfigMap beside all others", {
+      configMap: {},
+      secret: { name: "s", key: "k" },
+      inLine: pem,
+      useDefaultCAs: true,
+    }, ["ConfigMap"]],
+    ["a Secret beside default CAs", { secret: {}, inLine: "", useDefaultCAs: true }, ["Secret"]],
+    ["nothing", {}, []],
+  ];
+  for (const [name, source, types] of table) {
+    await t.step(name, () => {
+      const record = bundleRecord({ sources: [source] });
+      assert.deepEqual(record.sources.map(({ type }) => type), types);
+      // More than one is told by an event, unless only one of them says something.
+      const count = [source.configMap, source.secret, source.inLine || undefined, source.useDefaultCAs]
+        .filter((field) => field !== undefined).length;
+      assert.equal(/exactly one source type/.test(record.refusal ?? ""), count !== 1);
+    });
+  }
+});

@@ -1,4 +1,4 @@
-import { type PemResult, readPem } from "../certs/pem.ts";
+import { type PemOptions, type PemResult, readPem } from "../certs/pem.ts";
 import type { ConfigMap, Secret } from "../kube/objects.ts";
 import { sameMap } from "./namespace_record.ts";
 
@@ -18,21 +18,23 @@ export interface SourceRecord {
 }
 
 /** Reads a ConfigMap, once per change. */
-export function readConfigMapSource(object: ConfigMap): SourceRecord {
+export function readConfigMapSource(object: ConfigMap, pem: PemOptions = {}): SourceRecord {
   const values = new Map<string, PemResult>();
   const encoder = new TextEncoder();
-  for (const [key, text] of Object.entries(object.data ?? {})) values.set(key, readPem(encoder.encode(text)));
+  for (const [key, text] of Object.entries(object.data ?? {})) {
+    values.set(key, readPem(encoder.encode(text), pem));
+  }
   for (const [key, base64] of Object.entries(object.binaryData ?? {})) {
-    if (!values.has(key)) values.set(key, readPem(Uint8Array.fromBase64(base64)));
+    if (!values.has(key)) values.set(key, readPem(Uint8Array.fromBase64(base64), pem));
   }
   return { ...identity(object), isTlsSecret: false, values };
 }
 
 /** Reads a Secret, once per change. */
-export function readSecretSource(object: Secret): SourceRecord {
+export function readSecretSource(object: Secret, pem: PemOptions = {}): SourceRecord {
   const values = new Map<string, PemResult>();
   for (const [key, base64] of Object.entries(object.data ?? {})) {
-    values.set(key, readPem(Uint8Array.fromBase64(base64)));
+    values.set(key, readPem(Uint8Array.fromBase64(base64), pem));
   }
   return { ...identity(object), isTlsSecret: object.type === "kubernetes.io/tls", values };
 }

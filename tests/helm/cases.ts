@@ -53,6 +53,7 @@ export const CASES: Readonly<Record<string, Values>> = {
   "Secret targets by name": { secretTargets: { enabled: true, authorizedSecrets: ["one", "two", "one"] } },
   "Secret targets of no name": { secretTargets: { enabled: true } },
   "filters": { filterExpiredCertificates: { enabled: true }, filterNonCACerts: { enabled: true } },
+  "negative serial numbers": { allowNegativeSerialNumbers: { enabled: true } },
   "target namespaces": { app: { targetNamespaces: ["ns-a", "ns-b", "ns-a"] } },
   "target namespaces with the trust namespace": { app: { targetNamespaces: ["ns-a", "cert-manager"] } },
   "target namespaces and Secret targets by name": {
@@ -163,6 +164,7 @@ export const CASES: Readonly<Record<string, Values>> = {
     secretTargets: { enabled: true, authorizedSecrets: ["one"] },
     filterExpiredCertificates: { enabled: true },
     filterNonCACerts: { enabled: true },
+    allowNegativeSerialNumbers: { enabled: true },
     defaultPackage: { imageVolume: { enabled: true } },
     app: {
       targetNamespaces: ["ns-a"],

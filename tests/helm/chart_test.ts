@@ -431,6 +431,9 @@ Deno.test("the pod", async (t) => {
     );
     const filtered = (await render(CASES["filters"])).options;
     assert.deepEqual([filtered.filterExpired, filtered.filterNonCa], [true, true]);
+    assert.equal(filtered.allowNegativeSerialNumbers, false);
+    const negative = (await render(CASES["negative serial numbers"])).options;
+    assert.equal(negative.allowNegativeSerialNumbers, true);
   });
   await t.step(
     "with what cannot be enforced, it says so when it starts, and the notes do before",

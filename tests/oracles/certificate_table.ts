@@ -158,6 +158,7 @@ async function samples(folder: string): Promise<{ certificates: Sample[]; texts:
     { name: "version 1 with extensions", der: patched(plain, (parts) => parts.slice(1)) },
     { name: "version 2", der: part(0, [0xa0, 3, 2, 1, 1]) },
     { name: "version 4", der: part(0, [0xa0, 3, 2, 1, 3]) },
+    { name: "version 2^63", der: part(0, [0xa0, 10, 2, 8, 0x7f, ...Array(7).fill(0xff)]) },
     {
       name: "subject in Latin-1 (TeletexString)",
       der: await made({ subject: "O = Müller\nCN = Größe", settings: "string_mask = MASK:4" }),
