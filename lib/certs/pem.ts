@@ -1,4 +1,5 @@
 import { sha256 } from "../sha256.ts";
+import { type Appearance, appearanceOf } from "./appearance.ts";
 import type { Certificate } from "./certificate.ts";
 import { CertificateError } from "./certificate_error.ts";
 import { parseCertificate } from "./parse_certificate.ts";
@@ -24,6 +25,8 @@ export interface PemCertificates {
     readonly brokenBlocks: number;
     /** SHA-256 (hex) of certificates that are known and left out on purpose. */
     readonly certificates: readonly string[];
+    /** What the value looks like, if it gave no certificate, or not all that seems to be in it. */
+    readonly appearance?: Appearance;
   };
 }
 
@@ -66,7 +69,12 @@ export function readPem(value: Uint8Array<ArrayBuffer>, options: PemOptions = {}
     }
   }
   const brokenBlocks = countPemBegins(value) - blocks;
-  return { ok: true, certificates, skipped: { brokenBlocks, certificates: known } };
+  const appearance = appearanceOf(value, certificates.length + known.length, brokenBlocks);
+  return {
+    ok: true,
+    certificates,
+    skipped: { brokenBlocks, certificates: known, ...(appearance === undefined ? {} : { appearance }) },
+  };
 }
 
 function refusal(what: string): PemRefusal {

@@ -11,7 +11,9 @@ export interface PemBlock {
 /** How often a BEGIN stands in a text, whether or not a complete block follows it. */
 export function countPemBegins(text: Uint8Array<ArrayBuffer>): number {
   let count = 0;
-  for (let at = indexOf(text, BEGIN, 0); at >= 0; at = indexOf(text, BEGIN, at + BEGIN.length)) count++;
+  for (let at = indexOfBytes(text, BEGIN, 0); at >= 0; at = indexOfBytes(text, BEGIN, at + BEGIN.length)) {
+    count++;
+  }
   return count;
 }
 
@@ -23,7 +25,7 @@ export function countPemBegins(text: Uint8Array<ArrayBuffer>): number {
 export function* pemBlocks(text: Uint8Array<ArrayBuffer>): Generator<PemBlock, void, void> {
   let from = 0;
   while (true) {
-    const end = indexOf(text, END, from);
+    const end = indexOfBytes(text, END, from);
     if (end < 0) return;
     // The last BEGIN before it: that skips BEGIN lines that have no END.
     const begin = lastIndexOf(text, BEGIN, from, end);
@@ -106,7 +108,8 @@ function matches(text: Uint8Array, pattern: Uint8Array, at: number): boolean {
 
 // Both look for the first byte with the platform's search, which is faster by far than a loop that no compiler has optimized.
 
-function indexOf(text: Uint8Array, pattern: Uint8Array, from: number): number {
+/** The first place from `from` on where `pattern` stands; -1 if there is none. */
+export function indexOfBytes(text: Uint8Array, pattern: Uint8Array, from: number): number {
   const first = pattern[0] ?? 0;
   for (let at = text.indexOf(first, from); at >= 0; at = text.indexOf(first, at + 1)) {
     if (matches(text, pattern, at)) return at;
