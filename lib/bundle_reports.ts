@@ -5,7 +5,30 @@ import type { Logger } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import type { BundleRecord } from "./records/bundle_record.ts";
 import type { Resolution } from "./resolve.ts";
+import { brief } from "./source_details.ts";
+import type { NoticeReason, SourceNotice } from "./sources.ts";
 import type { DesiredStatus } from "./status.ts";
+
+/** What the events of notices say around the details. */
+const NOTICE_EVENTS: Readonly<Record<NoticeReason, { readonly says: string; readonly advice: string }>> = {
+  EmptySource: { says: "Sources give no certificate, or less than is in them", advice: "" },
+  OwnTargetAsSource: {
+    says: "A Bundle is no source of itself",
+    advice: ". Take it out of the sources, or select by a label that targets do not have",
+  },
+  TargetSelected: {
+    says: "Sources should not be targets",
+    advice: ". Name the sources, or select by a label that targets do not have",
+  },
+  SourceCycle: {
+    says: "None of them is read, but all other sources of these Bundles",
+    advice: ". Take one of the sources out",
+  },
+};
+
+function identityOf({ message, detail, fields }: SourceNotice): string {
+  return JSON.stringify([message, detail, fields]);
+}
 
 /** Whom reports go to. */
 export interface ReportSinks {
@@ -34,7 +57,31 @@ export class BundleReports {
   }
 
   /**
-   * What a new pool leaves out, and which certificates it has lost: those are not trusted any more.
+   * What is odd about the sources, and was not told before: each in the log, and those of one kind in one event.
+   *
+   * @param told what was so at the last pass; undefined at first.
+   */
+  noticed(bundle: BundleRecord, notices: readonly SourceNotice[], told: readonly SourceNotice[] = []): void {
+    const former = new Set(told.map(identityOf));
+    const news = notices.filter((notice) => !former.has(identityOf(notice)));
+    const details = new Map<NoticeReason, string[]>();
+    for (const { message, fields, detail, event } of news) {
+      this.#sinks.log.info(message, { bundle: bundle.name, ...fields });
+      if (event !== undefined) details.getOrInsertComputed(event, () => []).push(detail);
+    }
+    for (const [reason, texts] of details) {
+      const { says, advice } = NOTICE_EVENTS[reason];
+      this.#record(bundle, {
+        type: "Warning",
+        reason,
+        action: "Resolved",
+        note: `${brief(`${says}: `, texts)}${advice}`,
+      });
+    }
+  }
+
+  /**
+   * Which certificates a new pool has lost: those are not trusted any more.
    *
    * @param last what the Bundle came to before; undefined at first.
    */
@@ -44,11 +91,7 @@ export class BundleReports {
     last: Resolution & { ok: true } | undefined,
   ): void {
     const { log, metrics } = this.#sinks;
-    if (last?.version === resolution.version) return;
-    for (const { message, fields } of resolution.notices) {
-      log.info(message, { bundle: bundle.name, ...fields });
-    }
-    if (last === undefined) return;
+    if (last === undefined || last.version === resolution.version) return;
     const kept = new Set(resolution.version.pool.map(({ sha256 }) => sha256));
     const lost = last.version.pool.filter(({ sha256 }) => !kept.has(sha256));
     if (lost.length === 0) return;

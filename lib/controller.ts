@@ -19,6 +19,7 @@ import type { NamespaceRecord } from "./records/namespace_record.ts";
 import type { SourceRecord } from "./records/source_record.ts";
 import { type TargetRecord, targetStoreKey } from "./records/target_record.ts";
 import { type Resolution, resolve, type TargetContent } from "./resolve.ts";
+import { SourceGraph } from "./source_graph.ts";
 import type { DefaultCas, PoolFilters } from "./sources.ts";
 import {
   conditionDiffers,
@@ -151,6 +152,7 @@ export class Controller {
   readonly #targets: KeyedQueue;
   readonly #statuses: KeyedQueue;
   readonly #targetNamespaces: ReadonlySet<string>;
+  readonly #graph = new SourceGraph();
   #started = false;
 
   constructor(options: ControllerOptions) {
@@ -218,7 +220,13 @@ export class Controller {
   start(): void {
     this.#started = true;
     const { view } = this.#options;
-    for (const { name } of view.bundles.values()) this.#bundles.add(name);
+    const { bundles, sources } = view;
+    for (const kind of ["ConfigMap", "Secret"] as const) {
+      for (const object of sources[kind].values()) this.#graph.putObject(kind, object.name, object, []);
+    }
+    for (const bundle of bundles.values()) if (!bundle.deleting) this.#graph.putBundle(bundle);
+    this.#graph.update();
+    for (const { name } of bundles.values()) this.#bundles.add(name);
     for (const kind of this.#kinds()) {
       for (const target of view.targets[kind]?.values() ?? []) this.#addOrphan(target);
     }
@@ -244,6 +252,8 @@ export class Controller {
       const failed = wrongTargets(state).length;
       yield [name, {
         certificates: resolution.ok ? resolution.version.pool.length : 0,
+        emptySources: resolution.emptySources,
+        cycleSize: resolution.cycleSize,
         earliestExpiry: resolution.ok ? resolution.version.earliestExpiry : undefined,
         inSync: Math.max(0, wanted - failed - pending.size),
         failed,
@@ -267,23 +277,45 @@ export class Controller {
         for (const target of this.#options.view.targetsOf(kind, key)) this.#addOrphan(target);
       }
     }
-    if (isGone) return;
-    if (changesBundle(change)) this.#bundles.add(key);
-    else this.#statuses.add(key);
+    if (!changesBundle(change)) {
+      if (!isGone) this.#statuses.add(key);
+      return;
+    }
+    const members = this.#graph.membersOf(key);
+    if (isGone) this.#graph.removeBundle(key);
+    else this.#graph.putBundle(after);
+    this.#addWithCycles(isGone ? members : [key, ...members]);
   }
 
   /** A ConfigMap or Secret in the trust namespace changed. */
   onSource(kind: TargetKind, change: Change<SourceRecord>): void {
     if (!this.#started) return;
+    const concerned: BundleRecord[] = [];
     for (const bundle of this.#options.view.bundles.values()) {
-      if (concernsSource(bundle, kind, change)) this.#bundles.add(bundle.name);
+      if (!bundle.deleting && concernsSource(bundle, kind, change)) concerned.push(bundle);
     }
+    this.#graph.putObject(kind, change.key, change.after, concerned);
+    this.#addWithCycles(concerned.map(({ name }) => name));
     // An object that does not carry our label yet is not among the targets; here it is seen all the same.
     const { trustNamespace } = this.#options;
     const state = this.#states.get(change.key);
     if (state?.failures.has(targetKey(kind, trustNamespace, change.key, change.key))) {
       const { after } = change;
       this.#check(state, kind, trustNamespace, change.key, "repair", after?.resourceVersion);
+    }
+  }
+
+  /** Bundles in a cycle are made of each other's sources, so that what concerns one of them concerns all. */
+  #addWithCycles(names: Iterable<string>): void {
+    const all = this.#graph.update();
+    for (const name of names) {
+      all.add(name);
+      this.#graph.membersOf(name).forEach((member) => all.add(member));
+    }
+    const { bundles } = this.#options.view;
+    for (const name of all) {
+      const bundle = bundles.get(name);
+      if (bundle !== undefined && !bundle.deleting) this.#bundles.add(name);
     }
   }
 
@@ -367,6 +399,8 @@ export class Controller {
         get: (kind, object) => view.sources[kind].get(object),
         list: (kind) => view.sources[kind].values(),
         defaultCas: this.#options.defaultCas,
+        bundle: (name) => view.bundles.get(name),
+        cycle: (name) => this.#graph.cycle(name),
       },
       filters: this.#options.filters,
       secretTargetsEnabled: this.#options.secretTargetsEnabled,
@@ -375,6 +409,7 @@ export class Controller {
       ...(previous?.lastGood && { previous: previous.lastGood }),
     });
     if (resolution.ok && previous?.bundle.generation !== bundle.generation) this.#reports.refused(bundle);
+    this.#reports.noticed(bundle, resolution.notices, previous?.resolution.notices);
     const state: BundleState = previous ?? {
       bundle,
       resolution,

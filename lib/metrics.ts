@@ -15,6 +15,10 @@ export interface QueueMetrics {
 /** State of one Bundle, as it is exposed. */
 export interface BundleFigures {
   readonly certificates: number;
+  /** Sources, or keys of them, that give no certificate, or less than seems to be in them. */
+  readonly emptySources: number;
+  /** Bundles in the cycle of sources that it is in; 0 if it is in none. */
+  readonly cycleSize: number;
   /** Milliseconds since the Unix epoch; undefined if there is no pool. */
   readonly earliestExpiry: number | undefined;
   readonly inSync: number;
@@ -44,6 +48,8 @@ export class Metrics {
   readonly #requests: Counter<"code" | "host" | "method">;
   readonly #leading: Gauge<"name">;
   readonly #certificates: Gauge<"bundle">;
+  readonly #emptySources: Gauge<"bundle">;
+  readonly #sourceCycle: Gauge<"bundle">;
   readonly #expiry: Gauge<"bundle">;
   readonly #targets: Gauge<"bundle" | "state">;
   readonly #lastSuccess: Gauge<"bundle">;
@@ -92,6 +98,16 @@ export class Metrics {
     this.#certificates = gauge(
       "trust_manager_bundle_certificates",
       "Certificates in the pool of a Bundle",
+      "bundle",
+    );
+    this.#emptySources = gauge(
+      "trust_manager_bundle_empty_sources",
+      "Sources of a Bundle, or keys of them, that give no certificate, or less than seems to be in them",
+      "bundle",
+    );
+    this.#sourceCycle = gauge(
+      "trust_manager_bundle_source_cycle",
+      "Bundles in the cycle of sources that a Bundle is in: 1 if it reads its own target, 0 if in none",
       "bundle",
     );
     this.#expiry = gauge(
@@ -172,9 +188,20 @@ export class Metrics {
 
   /** State of all Bundles, taken right before it is read. Bundles that are not among them have no series any more. */
   bundles(figures: Iterable<readonly [bundle: string, figures: BundleFigures]>): void {
-    for (const gauge of [this.#certificates, this.#expiry, this.#targets, this.#lastSuccess]) gauge.reset();
-    for (const [bundle, { certificates, earliestExpiry, inSync, failed, pending, lastSuccess }] of figures) {
+    const all = [
+      this.#certificates,
+      this.#emptySources,
+      this.#sourceCycle,
+      this.#expiry,
+      this.#targets,
+      this.#lastSuccess,
+    ];
+    for (const gauge of all) gauge.reset();
+    for (const [bundle, figure] of figures) {
+      const { certificates, earliestExpiry, inSync, failed, pending, lastSuccess } = figure;
       this.#certificates.set({ bundle }, certificates);
+      this.#emptySources.set({ bundle }, figure.emptySources);
+      this.#sourceCycle.set({ bundle }, figure.cycleSize);
       if (earliestExpiry !== undefined) this.#expiry.set({ bundle }, earliestExpiry / 1000);
       this.#targets.set({ bundle, state: "in_sync" }, inSync);
       this.#targets.set({ bundle, state: "failed" }, failed);

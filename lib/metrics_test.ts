@@ -115,12 +115,16 @@ Deno.test("Bundles have their figures, and lose them when they are gone", async 
   const metrics = setUp();
   const names = [
     "trust_manager_bundle_certificates",
+    "trust_manager_bundle_empty_sources",
+    "trust_manager_bundle_source_cycle",
     "trust_manager_bundle_earliest_expiry_timestamp_seconds",
     "trust_manager_bundle_targets",
     "trust_manager_bundle_last_success_timestamp_seconds",
   ];
   const good: BundleFigures = {
     certificates: 140,
+    emptySources: 3,
+    cycleSize: 2,
     earliestExpiry: 2_000_000_000_500,
     inSync: 10,
     failed: 2,
@@ -129,6 +133,8 @@ Deno.test("Bundles have their figures, and lose them when they are gone", async 
   };
   const broken: BundleFigures = {
     certificates: 0,
+    emptySources: 0,
+    cycleSize: 0,
     earliestExpiry: undefined,
     inSync: 0,
     failed: 0,
@@ -139,6 +145,10 @@ Deno.test("Bundles have their figures, and lose them when they are gone", async 
   assert.deepEqual(await series(metrics, ...names), [
     'trust_manager_bundle_certificates{bundle="good"} 140',
     'trust_manager_bundle_certificates{bundle="broken"} 0',
+    'trust_manager_bundle_empty_sources{bundle="good"} 3',
+    'trust_manager_bundle_empty_sources{bundle="broken"} 0',
+    'trust_manager_bundle_source_cycle{bundle="good"} 2',
+    'trust_manager_bundle_source_cycle{bundle="broken"} 0',
     'trust_manager_bundle_earliest_expiry_timestamp_seconds{bundle="good"} 2000000000.5',
     'trust_manager_bundle_targets{bundle="good",state="in_sync"} 10',
     'trust_manager_bundle_targets{bundle="good",state="failed"} 2',

@@ -17,7 +17,7 @@ import { encodeKeyStores, type KeyStore, type KeyStoreEncoder, keyStoreNotices }
 import { layoutOf } from "./layout.ts";
 import type { BundleRecord } from "./records/bundle_record.ts";
 import { ownedFields } from "./records/target_record.ts";
-import { gather, type PoolFilters, type SourceNotice, type SourceView } from "./sources.ts";
+import { gather, type PoolFilters, type SourceFacts, type SourceView } from "./sources.ts";
 
 /** What the targets of one kind must hold. */
 export interface TargetContent {
@@ -55,14 +55,16 @@ export interface Problem {
 
 /** What a pass over a Bundle found. */
 export type Resolution =
-  | { readonly ok: false; readonly problem: Problem }
-  | {
-    readonly ok: true;
-    readonly version: Version;
-    readonly selector: LabelSelector;
-    readonly defaultCaVersion: string | undefined;
-    readonly notices: readonly SourceNotice[];
-  };
+  & SourceFacts
+  & (
+    | { readonly ok: false; readonly problem: Problem }
+    | {
+      readonly ok: true;
+      readonly version: Version;
+      readonly selector: LabelSelector;
+      readonly defaultCaVersion: string | undefined;
+    }
+  );
 
 /** What {@linkcode resolve} is told beside the Bundle. */
 export interface ResolveOptions {
@@ -83,10 +85,18 @@ const MAX_DATA_BYTES = 1024 * 1024;
 /** What the targets of `bundle` must hold, and where. Pure; writes nothing. */
 export function resolve(bundle: BundleRecord, options: ResolveOptions): Resolution {
   const gathered = gather(bundle, options.view, options.filters, options.now);
+  const { notices, emptySources, cycleSize } = gathered;
+  const problem = (reason: string, message: string, retry: boolean): Resolution => ({
+    ok: false,
+    problem: { reason, message, retry },
+    notices,
+    emptySources,
+    cycleSize,
+  });
   if (!gathered.ok) {
     const notFound = gathered.reason === "SourceNotFound";
     const prefix = notFound ? "Bundle source was not found" : "Failed to build bundle sources";
-    return problem(gathered.reason, `${prefix}: ${gathered.message}`, !notFound);
+    return problem(gathered.reason, `${prefix}: ${gathered.message}${gathered.details}`, !notFound);
   }
   if (bundle.target.secret !== undefined && !options.secretTargetsEnabled) {
     return problem("SecretTargetsDisabled", "Bundle has Secret targets but the feature is disabled", false);
@@ -106,17 +116,20 @@ export function resolve(bundle: BundleRecord, options: ResolveOptions): Resoluti
   const version = former !== undefined && isSameBundle(bundle, options.previous?.bundle)
     ? former
     : encodeVersion(bundle, gathered.pool, options.encodeKeyStore, former?.keyStores ?? []);
-  if ("reason" in version) return { ok: false, problem: version };
+  if ("reason" in version) return problem(version.reason, version.message, version.retry);
   const { defaultCaVersion } = gathered;
   const unreadable = version === former || version.keyStores.length === 0
     ? []
-    : keyStoreNotices(version.pool);
-  const notices = [...gathered.notices, ...unreadable];
-  return { ok: true, version, selector, defaultCaVersion, notices };
-}
-
-function problem(reason: string, message: string, retry: boolean): Resolution {
-  return { ok: false, problem: { reason, message, retry } };
+    : keyStoreNotices(version.pool).map((notice) => ({ ...notice, detail: notice.message }));
+  return {
+    ok: true,
+    version,
+    selector,
+    defaultCaVersion,
+    notices: [...notices, ...unreadable],
+    emptySources,
+    cycleSize,
+  };
 }
 
 /** The version of the last pass, if its pool is the same. Encoding is the dear part of a pass. */

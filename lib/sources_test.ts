@@ -5,6 +5,7 @@ import {
   configMap,
   EXPIRED,
   LEAF,
+  managedFields,
   parsed,
   pemBlock,
   pemText,
@@ -14,8 +15,9 @@ import {
   sourceView,
   type TestCertificate,
 } from "../tests/builders.ts";
-import type { BundleSource } from "./api/bundle.ts";
-import type { Secret } from "./kube/objects.ts";
+import { BUNDLE_LABEL, type BundleSource } from "./api/bundle.ts";
+import type { ObjectMeta, OwnerReference, Secret } from "./kube/objects.ts";
+import { ownerReference } from "./resolve.ts";
 import { type DefaultCas, gather, type PoolFilters, type SourceNotice } from "./sources.ts";
 
 const NOW = Date.parse("2030-01-01T00:00:00Z");
@@ -365,7 +367,11 @@ Deno.test("what is wrong with a source is told in the words that users know", as
     },
   ];
   for (const { reason, message, ...row } of table) {
-    await t.step(row.name, () => assert.deepEqual(gathered(row), { ok: false, reason, message }));
+    await t.step(row.name, () => {
+      const result = gathered(row);
+      assert.ok(!result.ok);
+      assert.deepEqual({ reason: result.reason, message: result.message }, { reason, message });
+    });
   }
 });
 
@@ -384,6 +390,7 @@ Deno.test("the default package is told only if it is used", async (t) => {
 
 Deno.test("what is passed over without an error is noticed", async (t) => {
   const broken = "-----BEGIN CERTIFICATE-----\nAAAA\n";
+  const damaged = { looksLike: "has blocks whose base64 or END line is broken", advice: "copy them again" };
   const ecAcc = "88497f01602f3154246ae28c4d5aef10f1d87ebb76626f4ae0b7f95ba7968799";
   const table: (Case & { notices: SourceNotice[] })[] = [
     { name: "nothing", sources: [{ inLine: pemText(ROOT_1) }], notices: [] },
@@ -398,10 +405,19 @@ Deno.test("what is passed over without an error is noticed", async (t) => {
       sources: [{ inLine: pemText(ROOT_1) + broken }, { secret: { name: "s", key: "k" } }],
       view: { secrets: [secret("s", { k: pemText(ROOT_1) + broken + broken })] },
       notices: [
-        { message: "Skipped incomplete or undecodable PEM blocks", fields: { source: "inLine", blocks: 1 } },
         {
           message: "Skipped incomplete or undecodable PEM blocks",
-          fields: { source: "Secret trust/s", key: "k", blocks: 2 },
+          fields: { source: "inLine", blocks: 1, ...damaged },
+          detail:
+            "inline source: 1 PEM block is skipped; it has blocks whose base64 or END line is broken: copy them again",
+          event: "EmptySource",
+        },
+        {
+          message: "Skipped incomplete or undecodable PEM blocks",
+          fields: { source: "Secret trust/s", key: "k", blocks: 2, ...damaged },
+          detail: 'Secret trust/s, key "k": 2 PEM blocks are skipped; ' +
+            "it has blocks whose base64 or END line is broken: copy them again",
+          event: "EmptySource",
         },
       ],
     },
@@ -421,6 +437,7 @@ Deno.test("what is passed over without an error is noticed", async (t) => {
       notices: [{
         message: "Skipped a certificate that is known to be malformed",
         fields: { source: "default CAs", sha256: ecAcc },
+        detail: `default CAs: skipped a certificate with a negative serial number (SHA-256 ${ecAcc})`,
       }],
     },
     {
@@ -428,10 +445,16 @@ Deno.test("what is passed over without an error is noticed", async (t) => {
       sources: [{ inLine: pemText(EXPIRED, LEAF, ROOT_1) }],
       filters: { expired: true, nonCa: true },
       notices: [
-        { message: "Ignoring non-CA certificate", fields: { subject: LEAF.subject, sha256: LEAF.sha256 } },
+        {
+          message: "Ignoring non-CA certificate",
+          fields: { subject: LEAF.subject, sha256: LEAF.sha256, source: "inLine" },
+          detail: `inline source: ${LEAF.subject} (SHA-256 ${LEAF.sha256}) is not of a CA and is filtered`,
+        },
         {
           message: "Ignoring expired certificate",
-          fields: { subject: EXPIRED.subject, sha256: EXPIRED.sha256 },
+          fields: { subject: EXPIRED.subject, sha256: EXPIRED.sha256, source: "inLine" },
+          detail:
+            `inline source: ${EXPIRED.subject} (SHA-256 ${EXPIRED.sha256}) expired on 2020-01-01 and is filtered`,
         },
       ],
     },
@@ -449,6 +472,7 @@ Deno.test("what is passed over without an error is noticed", async (t) => {
       notices: [{
         message: "Label selector of a source matches nothing",
         fields: { kind: "Secret", namespace: "trust", selector: "a,b=1" },
+        detail: 'selector "a,b=1" of Secrets: matches nothing',
       }],
     },
   ];
@@ -465,4 +489,370 @@ Deno.test("a mistake in the program is not taken for a bad source", () => {
   const view = { ...sourceView(), get: () => assert.fail("the store is broken") };
   const bundle = bundleRecord({ sources: [{ configMap: { name: "c", key: "k" } }] });
   assert.throws(() => gather(bundle, view, { expired: false, nonCa: false }, NOW), /the store is broken/);
+});
+
+const byLabel = { selector: { matchLabels: { ca: "yes" } }, includeAllKeys: true };
+
+/** The target of a Bundle in the trust namespace, beside which users may keep keys of their own. */
+function targetOf(
+  bundle: string,
+  owned: Record<string, string>,
+  others: Record<string, string> = {},
+  metadata: Partial<ObjectMeta> = {},
+) {
+  return configMap(bundle, { ...owned, ...others }, {
+    metadata: {
+      labels: { [BUNDLE_LABEL]: bundle, ca: "yes" },
+      managedFields: [managedFields({ data: Object.keys(owned) })],
+      ...metadata,
+    },
+  });
+}
+
+Deno.test("what the operator wrote for a Bundle is no source of it; what others keep in the same object is", async (t) => {
+  const target = { configMap: { key: "ca.crt" }, additionalFormats: { jks: { key: "a.jks" } } };
+  const sources: BundleSource[] = [{ inLine: pemText(ROOT_1) }, { configMap: byLabel }];
+  const own = { "ca.crt": pemText(ROOT_1, ROOT_2) };
+  const unlabelled = { labels: { ca: "yes" } };
+  const owner = (parts: Partial<OwnerReference> = {}) => ({
+    ownerReferences: [{ ...ownerReference({ name: "example", uid: "u" }), ...parts }],
+  });
+  const edited = {
+    managedFields: [managedFields({ manager: "kubectl-edit", operation: "Update", data: ["ca.crt"] })],
+  };
+  const table: {
+    name: string;
+    sources?: BundleSource[];
+    configMaps: ReturnType<typeof configMap>[];
+    pool: TestCertificate[];
+    own?: boolean;
+  }[] = [
+    { name: "by a selector", configMaps: [targetOf("example", own)], pool: [ROOT_1] },
+    {
+      name: "by name, all keys",
+      sources: [{ inLine: pemText(ROOT_1) }, { configMap: { name: "example", includeAllKeys: true } }],
+      configMaps: [targetOf("example", own)],
+      pool: [ROOT_1],
+    },
+    {
+      name: "by name and key, which admission refuses",
+      sources: [{ inLine: pemText(ROOT_1) }, { configMap: { name: "example", key: "ca.crt" } }],
+      configMaps: [targetOf("example", own)],
+      pool: [ROOT_1],
+    },
+    {
+      name: "a user's key in it is read, by a selector",
+      configMaps: [targetOf("example", own, { mine: pemText(LEAF) })],
+      pool: [ROOT_1, LEAF],
+    },
+    {
+      name: "a user's key in it is read, by name",
+      sources: [{ configMap: { name: "example", key: "mine" } }],
+      configMaps: [targetOf("example", own, { mine: pemText(LEAF) })],
+      pool: [LEAF],
+      own: false,
+    },
+    {
+      name: "a key that the spec does not name any more",
+      configMaps: [targetOf("example", { "old.crt": pemText(ROOT_2) })],
+      pool: [ROOT_1],
+    },
+    {
+      name: "its key just now edited by somebody else",
+      configMaps: [targetOf("example", own, {}, edited)],
+      pool: [ROOT_1],
+    },
+    {
+      name: "the label taken away, by which nobody else's it becomes",
+      configMaps: [targetOf("example", own, {}, { ...unlabelled, ...owner() })],
+      pool: [ROOT_1],
+    },
+    {
+      name: "of a former Bundle of that name",
+      configMaps: [targetOf("example", own, {}, owner({ uid: "former" }))],
+      pool: [ROOT_1],
+    },
+    {
+      name: "written by update, as old versions of the Go project did",
+      configMaps: [
+        targetOf("example", { "old.crt": pemText(ROOT_2) }, {}, {
+          managedFields: [managedFields({ operation: "Update", data: ["old.crt"] })],
+        }),
+      ],
+      pool: [ROOT_1],
+    },
+    {
+      name: "a user's object of that name, without label and owner",
+      configMaps: [targetOf("example", {}, own, unlabelled)],
+      pool: [ROOT_1, ROOT_2],
+      own: false,
+    },
+    {
+      name: "an owner of that name that is no Bundle",
+      configMaps: [
+        targetOf("example", own, {}, { ...unlabelled, ...owner({ kind: "Pod", apiVersion: "v1" }) }),
+      ],
+      pool: [ROOT_1, ROOT_2],
+      own: false,
+    },
+    {
+      name: "a copy of it under another name",
+      configMaps: [
+        configMap("copy", own, {
+          metadata: {
+            labels: { ca: "yes", [BUNDLE_LABEL]: "example" },
+            managedFields: [managedFields({ data: ["ca.crt"] })],
+          },
+        }),
+      ],
+      pool: [ROOT_1, ROOT_2],
+      own: false,
+    },
+    {
+      name: "the target of another Bundle",
+      configMaps: [targetOf("other", own)],
+      pool: [ROOT_1, ROOT_2],
+      own: false,
+    },
+  ];
+  for (const row of table) {
+    await t.step(row.name, () => {
+      const view = sourceView({ configMaps: row.configMaps });
+      const bundle = bundleRecord({ sources: row.sources ?? sources, target });
+      const result = gather(bundle, view, { expired: false, nonCa: false }, NOW);
+      assert.ok(result.ok);
+      assert.deepEqual(result.pool.map(({ sha256 }) => sha256), row.pool.map(({ sha256 }) => sha256));
+      assert.equal(result.notices.some(({ event }) => event === "OwnTargetAsSource"), row.own ?? true);
+      assert.equal(result.cycleSize, row.own ?? true ? 1 : 0);
+    });
+  }
+});
+
+Deno.test("a Bundle that reads nothing but its own target has no certificates, and says why", () => {
+  const view = { configMaps: [targetOf("example", { "ca.crt": pemText(ROOT_1) })] };
+  const result = gathered({ name: "", sources: [{ configMap: byLabel }], view });
+  assert.ok(!result.ok);
+  assert.equal(
+    `${result.message}${result.details}`,
+    "couldn't find any valid certificates in bundle: " +
+      'selector "ca=yes" of ConfigMaps matches targets of Bundles: example; ' +
+      'ConfigMap trust/example, key "ca.crt": is the Bundle\'s own target, which is not read',
+  );
+});
+
+Deno.test("in a cycle, the sources of the others are read in the place of their targets", async (t) => {
+  const reads = (name: string): BundleSource => ({ configMap: { name, key: "ca.crt" } });
+  const inLine = (...certificates: TestCertificate[]): BundleSource => ({ inLine: pemText(...certificates) });
+  const target = { configMap: { key: "ca.crt" } };
+  const stale = pemText(ROOT_1, ROOT_2, LEAF);
+  const configMaps = ["a", "b", "c"].map((name) => targetOf(name, { "ca.crt": stale }));
+  const run = (specs: Record<string, BundleSource[]>, cycle: string[], of = "a") => {
+    const bundles = Object.entries(specs).map(([name, sources]) => bundleRecord({ name, sources, target }));
+    const bundle = bundles.find(({ name }) => name === of);
+    assert.ok(bundle !== undefined);
+    const view = sourceView({ configMaps, bundles, cycle });
+    return gather(bundle, view, { expired: false, nonCa: false }, NOW);
+  };
+  const table: {
+    name: string;
+    specs: Record<string, BundleSource[]>;
+    cycle: string[];
+    of?: string;
+    pool: TestCertificate[];
+  }[] = [
+    {
+      name: "two, one with a source of its own",
+      specs: { a: [inLine(ROOT_1), reads("b")], b: [reads("a")] },
+      cycle: ["a", "b"],
+      pool: [ROOT_1],
+    },
+    {
+      name: "the other of the two is not emptied",
+      specs: { a: [inLine(ROOT_1), reads("b")], b: [reads("a")] },
+      cycle: ["a", "b"],
+      of: "b",
+      pool: [ROOT_1],
+    },
+    {
+      name: "three, each with its own",
+      specs: {
+        a: [inLine(ROOT_1), reads("b")],
+        b: [inLine(LEAF), reads("c")],
+        c: [inLine(ROOT_2), reads("a")],
+      },
+      cycle: ["a", "b", "c"],
+      pool: [ROOT_1, LEAF, ROOT_2],
+    },
+    {
+      name: "a member's own target",
+      specs: {
+        a: [inLine(ROOT_1), reads("b")],
+        b: [inLine(LEAF), reads("a"), { configMap: { name: "b", includeAllKeys: true } }],
+      },
+      cycle: ["a", "b"],
+      pool: [ROOT_1, LEAF],
+    },
+    {
+      name: "a Bundle that only reads one of a cycle reads its target",
+      specs: { a: [reads("b")], b: [inLine(ROOT_1), reads("c")], c: [reads("b")] },
+      cycle: ["b", "c"],
+      pool: [ROOT_1, LEAF, ROOT_2],
+    },
+    {
+      name: "a chain",
+      specs: { a: [reads("b")], b: [reads("c")], c: [inLine(ROOT_1)] },
+      cycle: [],
+      pool: [ROOT_1, LEAF, ROOT_2],
+    },
+  ];
+  for (const { name, specs, cycle, of, pool } of table) {
+    await t.step(name, () => {
+      const result = run(specs, cycle, of);
+      assert.ok(result.ok, result.ok ? "" : result.message);
+      assert.deepEqual(result.pool.map(({ sha256 }) => sha256), pool.map(({ sha256 }) => sha256));
+      const told = result.notices.filter(({ event }) => event === "SourceCycle");
+      assert.equal(told.length, cycle.includes(of ?? "a") ? 1 : 0);
+      assert.equal(result.cycleSize, cycle.includes(of ?? "a") ? cycle.length : 0);
+    });
+  }
+
+  await t.step("the way round is told", () => {
+    const result = run({ a: [inLine(ROOT_1), reads("b")], b: [reads("a")] }, ["a", "b"], "b");
+    const [notice] = result.notices;
+    assert.equal(notice?.detail, "Bundles read each other's targets in a cycle (b → a → b)");
+  });
+
+  await t.step("what is wrong with a source of another is told of this one, too", () => {
+    const specs = { a: [inLine(ROOT_1), reads("b")], b: [reads("missing"), reads("a")] };
+    const result = run(specs, ["a", "b"]);
+    assert.ok(!result.ok);
+    assert.equal(
+      result.message,
+      'failed to get ConfigMap trust/missing: ConfigMap "missing" not found ' +
+        '(a source of Bundle "b", whose target is read in a cycle)',
+    );
+  });
+
+  await t.step("nobody has a source but the others", () => {
+    const result = run({ a: [reads("b")], b: [reads("a")] }, ["a", "b"]);
+    assert.ok(!result.ok);
+    assert.equal(result.message, "couldn't find any valid certificates in bundle");
+    assert.match(result.details, /in a cycle \(a → b → a\)$/);
+  });
+});
+
+Deno.test("each source that gives nothing, or not all, is told, with what it looks like and what to do", async (t) => {
+  const der = parsed(ROOT_1)[0]?.der ?? new Uint8Array();
+  const view = {
+    configMaps: [
+      configMap("c", {
+        good: pemText(ROOT_1),
+        empty: "",
+        glued: `${ROOT_1.pem}${pemText(ROOT_2)}`,
+        some: `${pemText(ROOT_2)}${ROOT_1.pem.replaceAll("-----", "–––––")}`,
+      }, { binaryData: { der: der.toBase64() } }),
+    ],
+    defaultCas: {
+      id: "i",
+      reading: { ok: true, certificates: [], skipped: { brokenBlocks: 0, certificates: [] } },
+    } as const,
+  };
+  const table: [source: BundleSource, details: string[]][] = [
+    [{ configMap: { name: "c", key: "good" } }, []],
+    [{ configMap: { name: "c", key: "der" } }, [
+      'ConfigMap trust/c, key "der": gives no certificate; it looks like DER: convert it with openssl x509 -inform der',
+    ]],
+    [{ configMap: { name: "c", key: "glued" } }, [
+      'ConfigMap trust/c, key "glued": gives no certificate; it has an END and a BEGIN in one line: ' +
+      "put a newline between the certificates",
+    ]],
+    [{ configMap: { name: "c", key: "some" } }, [
+      'ConfigMap trust/c, key "some": gives not all that is in it; it has typographic dashes: ' +
+      "write five hyphens (-----) before and after BEGIN and END",
+    ]],
+    [{ configMap: { name: "c", key: "empty" } }, [
+      'ConfigMap trust/c, key "empty": gives no certificate; it is empty: fill it, or remove the source',
+    ]],
+    [{ inLine: btoa(ROOT_1.pem) }, [
+      "inline source: gives no certificate; it looks like base64 of PEM: decode it once more with base64 -d",
+    ]],
+    [{ useDefaultCAs: true }, [
+      "default CAs: gives no certificate; it is empty: fill it, or remove the source",
+    ]],
+  ];
+  for (const [source, details] of table) {
+    await t.step(JSON.stringify(source).slice(0, 60), () => {
+      const result = gathered({ name: "", sources: [{ inLine: pemText(LEAF) }, source], view });
+      assert.ok(result.ok);
+      assert.deepEqual(result.notices.map(({ detail }) => detail), details);
+      assert.deepEqual(result.notices.map(({ event }) => event), details.map(() => "EmptySource"));
+      assert.equal(result.emptySources, details.length);
+    });
+  }
+  await t.step("of all keys of another's target, key stores are no sources", () => {
+    const configMaps = [targetOf("other", { "ca.crt": pemText(ROOT_1), "a.jks": "store" })];
+    const all = gathered({ name: "", sources: [{ configMap: byLabel }], view: { configMaps } });
+    assert.deepEqual(all.notices.map(({ event }) => event), ["TargetSelected"]);
+    const named = [{ configMap: { name: "other", key: "a.jks" } }, { inLine: pemText(LEAF) }];
+    assert.equal(gathered({ name: "", sources: named, view: { configMaps } }).emptySources, 1);
+  });
+});
+
+Deno.test("a failure says all that is left out, and by which source", async (t) => {
+  const whole = (row: Case) => {
+    const result = gathered(row);
+    assert.ok(!result.ok);
+    return `${result.message}${result.details}`;
+  };
+  await t.step("nothing is left", () => {
+    const nothing = whole({
+      name: "",
+      sources: [
+        { inLine: pemText(EXPIRED) },
+        { configMap: { name: "c", key: "leaf" } },
+        { configMap: { name: "c", key: "bom" } },
+        { secret: { selector: { matchLabels: { a: "b" } }, key: "k" } },
+      ],
+      view: { configMaps: [configMap("c", { leaf: pemText(LEAF), bom: `\ufeff${pemText(ROOT_1)}` })] },
+      filters: { expired: true, nonCa: true },
+    });
+    assert.equal(
+      nothing,
+      [
+        'couldn\'t find any valid certificates in bundle: ConfigMap trust/c, key "bom": gives no certificate',
+        "it begins with a byte order mark: save it as UTF-8 without one",
+        'selector "a=b" of Secrets: matches nothing',
+        `ConfigMap trust/c, key "leaf": ${LEAF.subject} (SHA-256 ${LEAF.sha256}) is not of a CA and is filtered`,
+        `inline source: ${EXPIRED.subject} (SHA-256 ${EXPIRED.sha256}) expired on 2020-01-01 and is filtered`,
+      ].join("; "),
+    );
+  });
+  await t.step("no sources at all: nothing more to say", () => {
+    assert.equal(whole({ name: "", sources: [] }), "couldn't find any valid certificates in bundle");
+  });
+  await t.step("several errors", () => {
+    const several = whole({
+      name: "",
+      sources: [{ secret: { name: "s", key: "k" } }, { inLine: pemBlock("PRIVATE KEY", "x") }, {
+        useDefaultCAs: true,
+      }],
+    });
+    assert.equal(
+      several,
+      [
+        'failed to get Secret trust/s: Secret "s" not found',
+        "also inline source contains invalid PEM data: invalid PEM block in bundle: " +
+        "only CERTIFICATE blocks are permitted but found 'PRIVATE KEY'",
+        "no default package was specified when trust-manager was started; default CAs not available",
+      ].join("; "),
+    );
+  });
+  await t.step("very many are counted", () => {
+    const names = Array.from({ length: 1_000 }, (_, i) => `s${i}`);
+    const sources = names.map((name) => ({ secret: { name, key: "k".repeat(253) } }));
+    const view = { secrets: names.map((name) => secret(name, {})) };
+    const many = whole({ name: "", sources, view });
+    assert.ok(many.length < 10_000, String(many.length));
+    assert.match(many, / \(and \d+ more\)$/);
+  });
 });

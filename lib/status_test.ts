@@ -13,18 +13,20 @@ import {
   type TargetFailure,
 } from "./status.ts";
 
+const FACTS = { notices: [], emptySources: 0, cycleSize: 0 };
+
 function good(selector: LabelSelectorSpec = {}, defaultCaVersion?: string): Resolution {
   return {
     ok: true,
     version: { pool: [], contents: [], keyStores: [], earliestExpiry: 0 },
     selector: parseLabelSelector(selector),
     defaultCaVersion,
-    notices: [],
+    ...FACTS,
   };
 }
 
 function problem(reason: string, message: string): Resolution {
-  return { ok: false, problem: { reason, message, retry: false } };
+  return { ok: false, problem: { reason, message, retry: false }, ...FACTS };
 }
 
 function failure(namespace: string, parts: Partial<TargetFailure> = {}): TargetFailure {

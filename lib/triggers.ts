@@ -2,7 +2,9 @@ import type { TargetKind } from "./api/bundle.ts";
 import { parseLabelSelector } from "./api/label_selector.ts";
 import type { Change } from "./kube/store.ts";
 import type { BundleRecord } from "./records/bundle_record.ts";
-import type { SourceRecord } from "./records/source_record.ts";
+import { isOwnOutput } from "./own_output.ts";
+import { sameMap } from "./records/namespace_record.ts";
+import { sameReading, type SourceRecord } from "./records/source_record.ts";
 
 /** Whether a change of a ConfigMap or Secret in the trust namespace concerns `bundle`: by what it was, or by what it is now. Pure. */
 export function concernsSource(
@@ -10,7 +12,11 @@ export function concernsSource(
   kind: TargetKind,
   change: Change<SourceRecord>,
 ): boolean {
-  const states = [change.before, change.after].filter((state) => state !== undefined);
+  const { before, after } = change;
+  const states = [before, after].filter((state) => state !== undefined);
+  if (before !== undefined && after !== undefined && differOnlyInOwnOutput(bundle, kind, before, after)) {
+    return false;
+  }
   return bundle.sources.some((source) => {
     if (source.type !== kind) return false;
     const { name, selector } = source.object;
@@ -22,6 +28,24 @@ export function concernsSource(
       // The Bundle's own pass reports the bad selector; no object is selected by it.
       return false;
     }
+  });
+}
+
+/** Whether all that changed is what the operator itself wrote for the Bundle, which is no source of it. */
+function differOnlyInOwnOutput(
+  bundle: BundleRecord,
+  kind: TargetKind,
+  before: SourceRecord,
+  after: SourceRecord,
+): boolean {
+  if (before.output?.bundle !== bundle.name || after.output?.bundle !== bundle.name) return false;
+  if (before.isTlsSecret !== after.isTlsSecret || !sameMap(before.labels, after.labels)) return false;
+  const keys = new Set([...before.values.keys(), ...after.values.keys()]);
+  return [...keys].every((key) => {
+    const [a, b] = [before.values.get(key), after.values.get(key)];
+    if (a === undefined || b === undefined) return false;
+    const isOwn = isOwnOutput(bundle, kind, before, key);
+    return isOwn === isOwnOutput(bundle, kind, after, key) && (isOwn || sameReading(a, b));
   });
 }
 

@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
-import { bundleRecord, configMap, pemText, ROOT_1, secret } from "../tests/builders.ts";
-import type { BundleSource, TargetKind } from "./api/bundle.ts";
+import {
+  bundleRecord,
+  configMap,
+  managedFields,
+  pemText,
+  ROOT_1,
+  ROOT_2,
+  secret,
+} from "../tests/builders.ts";
+import { BUNDLE_LABEL, type BundleSource, type TargetKind } from "./api/bundle.ts";
 import { readConfigMapSource, readSecretSource, type SourceRecord } from "./records/source_record.ts";
 import { bundlesOfTarget, changesBundle, concernsSource } from "./triggers.ts";
 
@@ -99,6 +107,69 @@ Deno.test("a changed source concerns the Bundles that name it, or that select wh
     await t.step(name, () => {
       const change = { key: "a", ...(before && { before }), ...(after && { after }) };
       assert.equal(concernsSource(bundleRecord({ sources }), kind, change), concerned);
+    });
+  }
+});
+
+Deno.test("what the operator writes for a Bundle does not concern that Bundle, unless something else changed too", async (t) => {
+  const target = (data: Record<string, string>, owned: string[], labels: Record<string, string> = {}) =>
+    readConfigMapSource(configMap("example", data, {
+      metadata: {
+        resourceVersion: JSON.stringify([data, owned, labels]),
+        labels: { ca: "yes", [BUNDLE_LABEL]: "example", ...labels },
+        managedFields: [managedFields({ data: owned })],
+      },
+    }));
+  const before = target({ "ca.crt": pemText(ROOT_1), mine: "x" }, ["ca.crt"]);
+  const table: { name: string; before?: SourceRecord; after?: SourceRecord; concerned: boolean }[] = [
+    {
+      name: "its own key",
+      before,
+      after: target({ "ca.crt": pemText(ROOT_2), mine: "x" }, ["ca.crt"]),
+      concerned: false,
+    },
+    {
+      name: "its own key, edited by somebody else",
+      before,
+      after: target({ "ca.crt": pemText(ROOT_2), mine: "x" }, []),
+      concerned: false,
+    },
+    {
+      name: "a user's key",
+      before,
+      after: target({ "ca.crt": pemText(ROOT_1), mine: pemText(ROOT_2) }, ["ca.crt"]),
+      concerned: true,
+    },
+    {
+      name: "a user's key that becomes ours",
+      before,
+      after: target({ "ca.crt": pemText(ROOT_1), mine: "x" }, ["ca.crt", "mine"]),
+      concerned: true,
+    },
+    {
+      name: "a key more",
+      before,
+      after: target({ "ca.crt": pemText(ROOT_1), mine: "x", b: "y" }, ["ca.crt"]),
+      concerned: true,
+    },
+    {
+      name: "a label",
+      before,
+      after: target({ "ca.crt": pemText(ROOT_1), mine: "x" }, ["ca.crt"], { a: "b" }),
+      concerned: true,
+    },
+    { name: "new", after: before, concerned: true },
+    { name: "gone", before, concerned: true },
+  ];
+  const sources: BundleSource[] = [{
+    configMap: { selector: { matchLabels: { ca: "yes" } }, includeAllKeys: true },
+  }];
+  for (const { name, before, after, concerned } of table) {
+    await t.step(name, () => {
+      const change = { key: "example", ...(before && { before }), ...(after && { after }) };
+      assert.equal(concernsSource(bundleRecord({ sources }), "ConfigMap", change), concerned);
+      // Other Bundles that read it are concerned by each change.
+      assert.equal(concernsSource(bundleRecord({ name: "other", sources }), "ConfigMap", change), true);
     });
   }
 });

@@ -190,6 +190,10 @@ export function sourceView(
     readonly configMaps?: readonly ConfigMap[];
     readonly secrets?: readonly Secret[];
     readonly defaultCas?: DefaultCas;
+    /** Other Bundles. */
+    readonly bundles?: readonly BundleRecord[];
+    /** Names of Bundles that read each other's targets, in a cycle. */
+    readonly cycle?: readonly string[];
   } = {},
 ): SourceView {
   const records: Record<TargetKind, readonly SourceRecord[]> = {
@@ -201,6 +205,13 @@ export function sourceView(
     get: (kind, name) => records[kind].find((record) => record.name === name),
     list: (kind) => records[kind],
     defaultCas: parts.defaultCas,
+    bundle: (name) => parts.bundles?.find((bundle) => bundle.name === name),
+    cycle: (name) => {
+      const names = parts.cycle ?? [];
+      const at = names.indexOf(name);
+      if (at < 0) return undefined;
+      return { members: new Set(names), path: [...names.slice(at), ...names.slice(0, at)] };
+    },
   };
 }
 

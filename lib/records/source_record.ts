@@ -1,5 +1,6 @@
+import { BUNDLE_API_VERSION, BUNDLE_LABEL, BUNDLE_UID_ANNOTATION, FIELD_MANAGER } from "../api/bundle.ts";
 import { type PemOptions, type PemResult, readPem } from "../certs/pem.ts";
-import type { ConfigMap, Secret } from "../kube/objects.ts";
+import type { ConfigMap, ObjectMeta, Secret } from "../kube/objects.ts";
 import { sameMap } from "./namespace_record.ts";
 
 /**
@@ -15,6 +16,16 @@ export interface SourceRecord {
   readonly isTlsSecret: boolean;
   /** By key, of `data` and then `binaryData`. */
   readonly values: ReadonlyMap<string, PemResult>;
+  /** Whose target it is, by label or owner; absent if it is none. */
+  readonly output?: SourceOutput;
+}
+
+/** Of an object that is the target of a Bundle: what the operator wrote into it, which is no source of that Bundle. */
+export interface SourceOutput {
+  /** Name of the Bundle, which is also that of the object. */
+  readonly bundle: string;
+  /** The data keys that our field manager owns, sorted. Others are a user's. */
+  readonly keys: readonly string[];
 }
 
 /** Reads a ConfigMap, once per change. */
@@ -39,21 +50,56 @@ export function readSecretSource(object: Secret, pem: PemOptions = {}): SourceRe
   return { ...identity(object), isTlsSecret: object.type === "kubernetes.io/tls", values };
 }
 
-function identity(object: ConfigMap | Secret): Pick<SourceRecord, "name" | "labels" | "resourceVersion"> {
+function identity(
+  object: ConfigMap | Secret,
+): Pick<SourceRecord, "name" | "labels" | "resourceVersion" | "output"> {
+  const output = outputOf(object);
   return {
     name: object.metadata.name,
     labels: object.metadata.labels ?? {},
     resourceVersion: object.metadata.resourceVersion ?? "",
+    ...(output === undefined ? {} : { output }),
   };
 }
 
 /**
- * Whether no Bundle can tell the two apart: the same labels, and the same certificates or errors by key. (Annotations, key
- * order and other writers' bookkeeping change a source's resourceVersion all the time.)
+ * Of another name than its Bundle no target is: a copy of one is a user's. The label is enough, as the owner may be a former Bundle
+ * of that name; so is the owner, or the annotation in its place, if somebody took the label away.
+ */
+function outputOf({ metadata }: ConfigMap | Secret): SourceOutput | undefined {
+  const { name, labels, annotations = {}, ownerReferences = [] } = metadata;
+  const isOurs = labels?.[BUNDLE_LABEL] === name || Object.hasOwn(annotations, BUNDLE_UID_ANNOTATION) ||
+    ownerReferences.some((owner) =>
+      owner.controller === true && owner.kind === "Bundle" && owner.apiVersion === BUNDLE_API_VERSION &&
+      owner.name === name
+    );
+  return isOurs ? { bundle: name, keys: ownedDataKeys(metadata) } : undefined;
+}
+
+/** Who owns which data key is in `managedFields` (KEP-555). Old versions of the Go project wrote by update, under the same name. */
+function ownedDataKeys({ managedFields = [] }: ObjectMeta): string[] {
+  const keys = new Set<string>();
+  for (const { manager, fieldsV1 } of managedFields) {
+    if (manager !== FIELD_MANAGER) continue;
+    for (const field of ["f:data", "f:binaryData"]) {
+      for (const name of Object.keys(fieldsV1?.[field] ?? {})) {
+        if (name.startsWith("f:")) keys.add(name.slice(2));
+      }
+    }
+  }
+  return [...keys].sort();
+}
+
+/**
+ * Whether no Bundle can tell the two apart: the same labels, and the same certificates or errors by key, of which the same are the
+ * operator's own. (Annotations, key order and other writers' bookkeeping change a source's resourceVersion all the time.)
  */
 export function sameSource(a: SourceRecord, b: SourceRecord): boolean {
   if (a.resourceVersion === b.resourceVersion) return true;
   if (a.isTlsSecret !== b.isTlsSecret || a.values.size !== b.values.size || !sameMap(a.labels, b.labels)) {
+    return false;
+  }
+  if (a.output?.bundle !== b.output?.bundle || a.output?.keys.join("/") !== b.output?.keys.join("/")) {
     return false;
   }
   for (const [key, value] of a.values) {
@@ -63,8 +109,12 @@ export function sameSource(a: SourceRecord, b: SourceRecord): boolean {
   return true;
 }
 
-function sameReading(a: PemResult, b: PemResult): boolean {
+/** Whether both values came to the same, and are told of in the same words. */
+export function sameReading(a: PemResult, b: PemResult): boolean {
   if (!a.ok || !b.ok) return !a.ok && !b.ok && a.error === b.error;
-  return a.certificates.length === b.certificates.length &&
+  const { skipped } = b;
+  return a.skipped.brokenBlocks === skipped.brokenBlocks && a.skipped.appearance === skipped.appearance &&
+    a.skipped.certificates.join() === skipped.certificates.join() &&
+    a.certificates.length === b.certificates.length &&
     a.certificates.every((certificate, index) => certificate.sha256 === b.certificates[index]?.sha256);
 }

@@ -1,6 +1,19 @@
 import assert from "node:assert/strict";
-import { base64, configMap, LEAF, pemBlock, pemText, ROOT_1, ROOT_2, secret } from "../../tests/builders.ts";
+import {
+  base64,
+  configMap,
+  LEAF,
+  managedFields,
+  pemBlock,
+  pemText,
+  ROOT_1,
+  ROOT_2,
+  secret,
+} from "../../tests/builders.ts";
+import { BUNDLE_LABEL, BUNDLE_UID_ANNOTATION } from "../api/bundle.ts";
 import type { PemResult } from "../certs/pem.ts";
+import type { ObjectMeta } from "../kube/objects.ts";
+import { ownerReference } from "../resolve.ts";
 import { readConfigMapSource, readSecretSource, sameSource, type SourceRecord } from "./source_record.ts";
 
 /** What each value came to, in short. */
@@ -148,5 +161,99 @@ Deno.test("sources are the same if no Bundle can tell them apart", async (t) => 
       assert.equal(sameSource(before, after), same);
       assert.equal(sameSource(after, before), same);
     });
+  }
+});
+
+Deno.test("of a Bundle's target is kept whose it is, and which keys the operator wrote", async (t) => {
+  const label = { [BUNDLE_LABEL]: "b" };
+  const owner = { ...ownerReference({ name: "b", uid: "u" }) };
+  const ours = managedFields({ data: ["ca.crt"], binaryData: ["a.jks"] });
+  const table: {
+    name: string;
+    object?: string;
+    metadata: Partial<ObjectMeta>;
+    output: SourceRecord["output"];
+  }[] = [
+    { name: "neither label nor owner", metadata: { managedFields: [ours] }, output: undefined },
+    {
+      name: "label",
+      metadata: { labels: label, managedFields: [ours] },
+      output: { bundle: "b", keys: ["a.jks", "ca.crt"] },
+    },
+    {
+      name: "owner alone",
+      metadata: { ownerReferences: [owner], managedFields: [ours] },
+      output: { bundle: "b", keys: ["a.jks", "ca.crt"] },
+    },
+    {
+      name: "the annotation that takes the place of the owner",
+      metadata: { annotations: { [BUNDLE_UID_ANNOTATION]: "u" }, managedFields: [ours] },
+      output: { bundle: "b", keys: ["a.jks", "ca.crt"] },
+    },
+    { name: "nothing of ours in it", metadata: { labels: label }, output: { bundle: "b", keys: [] } },
+    {
+      name: "keys of others",
+      metadata: { labels: label, managedFields: [managedFields({ manager: "kubectl", data: ["x"] }), ours] },
+      output: { bundle: "b", keys: ["a.jks", "ca.crt"] },
+    },
+    {
+      name: "apply and update under our name",
+      metadata: {
+        labels: label,
+        managedFields: [ours, managedFields({ operation: "Update", data: ["old", "ca.crt"] })],
+      },
+      output: { bundle: "b", keys: ["a.jks", "ca.crt", "old"] },
+    },
+    {
+      name: "fields of an unknown shape",
+      metadata: {
+        labels: label,
+        managedFields: [{ manager: "trust-manager", fieldsV1: { "f:data": "odd" } }],
+      },
+      output: { bundle: "b", keys: [] },
+    },
+    {
+      name: "another name than the label's",
+      object: "c",
+      metadata: { labels: label, managedFields: [ours] },
+      output: undefined,
+    },
+    {
+      name: "an owner that does not control",
+      metadata: { ownerReferences: [{ ...owner, controller: false }] },
+      output: undefined,
+    },
+    {
+      name: "an owner of another kind",
+      metadata: { ownerReferences: [{ ...owner, kind: "Pod" }] },
+      output: undefined,
+    },
+  ];
+  for (const { name, object = "b", metadata, output } of table) {
+    await t.step(name, () => {
+      assert.deepEqual(readConfigMapSource(configMap(object, {}, { metadata })).output, output);
+      assert.deepEqual(readSecretSource(secret(object, {}, { metadata })).output, output);
+    });
+  }
+});
+
+Deno.test("sources differ if what they look like does, or whose their keys are", async (t) => {
+  const one = (data: Record<string, string>, keys: string[] = ["k"], version = "1") =>
+    readConfigMapSource(configMap("b", data, {
+      metadata: {
+        resourceVersion: version,
+        labels: { [BUNDLE_LABEL]: "b" },
+        managedFields: [managedFields({ data: keys })],
+      },
+    }));
+  const before = one({ k: "text" });
+  const table: [name: string, after: SourceRecord, same: boolean][] = [
+    ["another text", one({ k: "other text" }, ["k"], "2"), true],
+    ["empty now", one({ k: "" }, ["k"], "2"), false],
+    ["an incomplete block", one({ k: "-----BEGIN CERTIFICATE-----" }, ["k"], "2"), false],
+    ["the key is another's now", one({ k: "text" }, [], "2"), false],
+  ];
+  for (const [name, after, same] of table) {
+    await t.step(name, () => assert.equal(sameSource(before, after), same));
   }
 });

@@ -55,7 +55,15 @@ Deno.test("Filters leave certificates out, when they expire also without any eve
     const condition = await cluster.condition("filtered", "False");
     assert.equal(
       condition.message,
-      "Bundle source was not found: couldn't find any valid certificates in bundle",
+      "Bundle source was not found: couldn't find any valid certificates in bundle: " +
+        ([
+          [ROOT_1, "expired on 2040-01-01"],
+          [LEAF, "is not of a CA"],
+          [ROOT_2, "expired on 2035-06-01"],
+          [EXPIRED, "expired on 2020-01-01"],
+        ] as const).map(([{ subject, sha256 }, why]) =>
+          `inline source: ${subject} (SHA-256 ${sha256}) ${why} and is filtered`
+        ).join("; "),
     );
     assert.equal((await cluster.target("ns-a", "filtered"))?.data?.["ca.pem"], canonicalPem(ROOT_1));
   });

@@ -195,12 +195,13 @@ Deno.test("Bundles are kept in sync", async (t) => {
       [
         { configMap: { name: "bad", key: "text" } },
         "SourceNotFound",
-        `${notFound}couldn't find any valid certificates in bundle`,
+        `${notFound}couldn't find any valid certificates in bundle: ConfigMap cert-manager/bad, key "text": ` +
+        "gives no certificate; it is text without PEM: put certificates in PEM there",
       ],
       [
         { configMap: { selector: { matchLabels: { no: "one" } }, key: "k" } },
         "SourceNotFound",
-        `${notFound}couldn't find any valid certificates in bundle`,
+        `${notFound}couldn't find any valid certificates in bundle: selector "no=one" of ConfigMaps: matches nothing`,
       ],
       [
         { useDefaultCAs: true },

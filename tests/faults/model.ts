@@ -690,8 +690,13 @@ function buildError(text: string) {
   return { reason: "SourceBuildError", message: `Failed to build bundle sources: ${text}` };
 }
 
-/** Whether a message is the wanted one. What the parser says of a broken certificate is left open. */
+/**
+ * Whether a message is the wanted one. What the parser says of a broken certificate is left open, and so is what is said after it of
+ * other sources that are broken, or of what was left out.
+ */
 function isMessage(message: string, wanted: string): boolean {
+  if (message.startsWith(`${wanted}; also `)) return true;
+  if (wanted.endsWith("couldn't find any valid certificates in bundle")) return message.startsWith(wanted);
   return message === wanted || (wanted.endsWith("invalid PEM certificate: ") && message.startsWith(wanted));
 }
 
