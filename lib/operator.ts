@@ -223,7 +223,7 @@ async function serveWebhook(
         serviceName: options.webhookServiceName,
         configurationName: options.webhookConfigurationName,
       },
-    known: knownObjects(view, options.targetNamespaces),
+    known: knownObjects(view, options),
     clock,
     random,
     log,
@@ -232,8 +232,12 @@ async function serveWebhook(
 }
 
 /** What the webhook's warnings are made of. */
-function knownObjects(view: ClusterView, targetNamespaces: readonly string[]): KnownObjects {
+function knownObjects(
+  view: ClusterView,
+  { targetNamespaces, allowNegativeSerialNumbers }: Options,
+): KnownObjects {
   return {
+    pem: { allowNegativeSerialNumbers },
     get synced() {
       return view.isSynced;
     },

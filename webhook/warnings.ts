@@ -1,8 +1,16 @@
-import type { BundleSource, LabelSelectorSpec, SourceObjectSelector, TargetKind } from "../lib/api/bundle.ts";
+import {
+  BUNDLE_LABEL,
+  type BundleSource,
+  type LabelSelectorSpec,
+  type SourceObjectSelector,
+  type TargetKind,
+  type TargetTemplate,
+} from "../lib/api/bundle.ts";
 import type { DecodedBundle } from "../lib/api/decode_bundle.ts";
 import { parseLabelSelector } from "../lib/api/label_selector.ts";
+import { APPEARANCES } from "../lib/certs/appearance.ts";
 import type { Certificate } from "../lib/certs/certificate.ts";
-import { type PemResult, readPem } from "../lib/certs/pem.ts";
+import { type PemCertificates, type PemOptions, type PemResult, readPem } from "../lib/certs/pem.ts";
 import { isSelfIssued } from "../lib/certs/self_issued.ts";
 import { subjectOf } from "../lib/certs/subject.ts";
 import type { NamespaceRecord } from "../lib/records/namespace_record.ts";
@@ -18,6 +26,8 @@ export interface KnownObjects {
   source(kind: TargetKind, name: string): SourceRecord | undefined;
   /** The namespaces that targets may be written to. */
   namespaces(): Iterable<NamespaceRecord>;
+  /** How strictly the operator reads certificates. */
+  readonly pem?: PemOptions;
 }
 
 /** How long before its end a certificate is worth a warning, in milliseconds. */
@@ -84,15 +94,39 @@ function shortened(text: string): string {
 
 // All of the following find the next warning only when it is asked for, and look at nothing but through `search`, which counts the cost.
 
-function* allWarnings({ spec }: DecodedBundle, search: Search): Generator<string> {
+function* allWarnings(bundle: DecodedBundle, search: Search): Generator<string> {
+  const { spec } = bundle;
+  const own = ownTargets(bundle);
   for (const [index, source] of spec.sources.entries()) {
     search.spend(1);
-    yield* sourceWarnings(source, `spec.sources[${index}]`, search);
+    yield* sourceWarnings(source, `spec.sources[${index}]`, own, search);
   }
   const selector = spec.target?.namespaceSelector;
   if (selector !== undefined && search.synced && search.namespaces(selector).length === 0) {
     yield "spec.target.namespaceSelector: matches no namespace now; check it, or label the namespaces";
   }
+}
+
+/** What a Bundle writes into the trust namespace. */
+interface OwnTargets {
+  readonly bundle: string;
+  /** Whether it writes into all namespaces, and so into that one. */
+  readonly everywhere: boolean;
+  /** By kind, the labels that its targets have for sure. */
+  readonly labels: Readonly<Partial<Record<TargetKind, Readonly<Record<string, string>>>>>;
+}
+
+function ownTargets({ metadata: { name }, spec: { target = {} } }: DecodedBundle): OwnTargets {
+  const { matchLabels = {}, matchExpressions = [] } = target.namespaceSelector ?? {};
+  const labelsOf = (template: TargetTemplate) => ({ ...template.metadata?.labels, [BUNDLE_LABEL]: name });
+  return {
+    bundle: name,
+    everywhere: Object.keys(matchLabels).length === 0 && matchExpressions.length === 0,
+    labels: {
+      ...(target.configMap && { ConfigMap: labelsOf(target.configMap) }),
+      ...(target.secret && { Secret: labelsOf(target.secret) }),
+    },
+  };
 }
 
 /** There are no steps left. */
@@ -111,6 +145,8 @@ class Search {
   #steps: number;
   /** By kind and selector. */
   readonly #selected = new Map<string, readonly Labelled[]>();
+  /** By what was selected. */
+  readonly #targets = new Map<readonly SourceRecord[], readonly string[]>();
   /** By text. */
   readonly #readings = new Map<string, PemResult>();
 
@@ -152,10 +188,23 @@ class Search {
     let reading = this.#readings.get(text);
     if (reading === undefined) {
       this.spend(Math.ceil(text.length / BYTES_PER_STEP));
-      reading = readPem(new TextEncoder().encode(text));
+      reading = readPem(new TextEncoder().encode(text), this.#known.pem);
       this.#readings.set(text, reading);
     }
     return reading;
+  }
+
+  /** Names of those that are targets of Bundles, sorted. Found as part of the step that it took to select them. */
+  targetsAmong(objects: readonly SourceRecord[]): readonly string[] {
+    let targets = this.#targets.get(objects);
+    if (targets === undefined) {
+      targets = objects.filter(({ labels, output }) =>
+        output !== undefined || Object.hasOwn(labels, BUNDLE_LABEL)
+      )
+        .map(({ name }) => name).sort();
+      this.#targets.set(objects, targets);
+    }
+    return targets;
   }
 
   #select<T extends Labelled>(
@@ -189,30 +238,51 @@ interface Labelled {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-function sourceWarnings(source: BundleSource, path: string, search: Search): Iterable<string> {
-  if (source.inLine !== undefined) return inLineWarnings(source.inLine, `${path}.inLine`, search);
-  if (source.configMap !== undefined) {
-    return objectWarnings(source.configMap, "ConfigMap", `${path}.configMap`, search);
+function sourceWarnings(
+  { inLine, configMap, secret, useDefaultCAs }: BundleSource,
+  path: string,
+  own: OwnTargets,
+  search: Search,
+): Iterable<string> {
+  // Beside default CAs, an empty text counts as none.
+  if (inLine !== undefined && (inLine !== "" || useDefaultCAs === undefined)) {
+    return inLineWarnings(inLine, `${path}.inLine`, search);
   }
-  if (source.secret !== undefined) return objectWarnings(source.secret, "Secret", `${path}.secret`, search);
+  if (configMap !== undefined) {
+    return objectWarnings(configMap, "ConfigMap", `${path}.configMap`, own, search);
+  }
+  if (secret !== undefined) return objectWarnings(secret, "Secret", `${path}.secret`, own, search);
   return [];
 }
 
 function* inLineWarnings(text: string, path: string, search: Search): Generator<string> {
   const reading = search.pem(text);
   if (!reading.ok) {
-    yield `${path}: the Bundle will not sync: ${reading.error}`;
+    const advice = reading.error.endsWith("'PKCS7'") ? "; convert it with openssl pkcs7 -print_certs" : "";
+    yield `${path}: the Bundle will not sync: ${reading.error}${advice}`;
     return;
   }
-  const { brokenBlocks } = reading.skipped;
-  if (brokenBlocks > 0) {
-    yield `${path}: ${brokenBlocks} incomplete PEM blocks are skipped; complete them`;
-  } else if (reading.certificates.length === 0) {
-    yield `${path}: no certificate in it; add one in PEM`;
-  }
+  const lost = lostWarning(reading);
+  if (lost !== undefined) yield `${path}: ${lost}`;
   for (const certificate of reading.certificates) {
     for (const warning of certificateWarnings(certificate, search.now)) yield `${path}: ${warning}`;
   }
+}
+
+/** What of a value is not read, what it looks like and what to do; undefined if all of it is. */
+function lostWarning({ certificates, skipped }: PemCertificates): string | undefined {
+  const { brokenBlocks, appearance } = skipped;
+  if (appearance === undefined) return undefined;
+  const { looksLike, advice } = APPEARANCES[appearance];
+  if (brokenBlocks > 0) {
+    return appearance === "noEnd" || appearance === "damaged"
+      ? `${brokenBlocks} incomplete PEM blocks are skipped; complete them`
+      : `${brokenBlocks} PEM blocks are skipped: it ${looksLike}; ${advice}`;
+  }
+  if (certificates.length > 0) return `not all in it is read: it ${looksLike}; ${advice}`;
+  return appearance === "text" || appearance === "empty"
+    ? "no certificate in it; add one in PEM"
+    : `no certificate in it: it ${looksLike}; ${advice}`;
 }
 
 function certificateWarnings(certificate: Certificate, now: number): string[] {
@@ -239,6 +309,7 @@ function* objectWarnings(
   object: SourceObjectSelector,
   kind: TargetKind,
   path: string,
+  own: OwnTargets,
   search: Search,
 ): Generator<string> {
   const { name, selector, key, includeAllKeys } = object;
@@ -246,6 +317,7 @@ function* objectWarnings(
   if (selector !== undefined && search.synced && objects.length === 0) {
     yield `${path}.selector: matches no ${kind} in the trust namespace now; check it, or label the sources`;
   }
+  yield* targetWarnings(object, objects, kind, path, own, search);
   if (key !== undefined && looksLikePrivateKey(key)) {
     yield `${path}.key: "${key}" looks like a private key, which is never distributed; use ca.crt`;
   } else if (kind === "Secret" && key === "tls.crt" && objects.some(isRenewed)) {
@@ -255,6 +327,69 @@ function* objectWarnings(
   const tlsSecret = includeAllKeys === true ? objects.find(({ isTlsSecret }) => isTlsSecret) : undefined;
   if (tlsSecret !== undefined) {
     yield `${path}.includeAllKeys: the Bundle will not sync: Secret ${tlsSecret.name} is of type kubernetes.io/tls; name a key`;
+  }
+  // Of Secrets, what is in them is not told to whoever asks: the Bundle's event does.
+  if (kind === "ConfigMap") yield* valueWarnings(object, objects, path, search);
+}
+
+/** How many names a warning has at most. */
+const MOST_NAMES = 3;
+
+/** Of sources that are targets: the Bundle's own are not read, and others may close a cycle. */
+function* targetWarnings(
+  { name, selector, key }: SourceObjectSelector,
+  objects: readonly SourceRecord[],
+  kind: TargetKind,
+  path: string,
+  own: OwnTargets,
+  search: Search,
+): Generator<string> {
+  if (selector === undefined) {
+    const isOwn = name === own.bundle &&
+      objects.some(({ output }) =>
+        output !== undefined && output.bundle === name && (key === undefined || output.keys.includes(key))
+      );
+    if (isOwn) {
+      yield `${path}.name: is the Bundle's own target; what the operator wrote there is not read; use another`;
+    }
+    return;
+  }
+  const targets = search.targetsAmong(objects);
+  if (targets.length > 0) {
+    const names = targets.slice(0, MOST_NAMES).join(", ");
+    const more = targets.length > MOST_NAMES ? ` and ${targets.length - MOST_NAMES} more` : "";
+    yield `${path}.selector: matches targets of Bundles (${names}${more}); name the sources, or give them a label that targets lack`;
+  }
+  if (targets.includes(own.bundle)) return;
+  // It may be that there is none yet.
+  const labels = own.everywhere ? own.labels[kind] : undefined;
+  if (labels !== undefined && parseLabelSelector(selector).matches(labels)) {
+    yield `${path}.selector: will match the Bundle's own target in the trust namespace, which is not read; give sources a label ` +
+      "that targets lack";
+  }
+}
+
+/** Values that give no certificate, or not all that is in them. */
+function* valueWarnings(
+  { key, includeAllKeys }: SourceObjectSelector,
+  objects: readonly SourceRecord[],
+  path: string,
+  search: Search,
+): Generator<string> {
+  for (const { name, values, output } of objects) {
+    const keys = key !== undefined && key !== ""
+      ? [key]
+      : includeAllKeys === true
+      ? [...values.keys()].sort()
+      : [];
+    // To look one up is a small part of the step that it took to select the object.
+    if (keys.length > 1) search.spend(keys.length);
+    for (const wanted of keys) {
+      const reading = values.get(wanted);
+      if (reading === undefined || output?.keys.includes(wanted)) continue;
+      const lost = reading.ok ? lostWarning(reading) : undefined;
+      if (lost !== undefined) yield `${path}: ConfigMap ${name}, key "${wanted}": ${lost}`;
+    }
   }
 }
 

@@ -1,12 +1,26 @@
 import assert from "node:assert/strict";
-import type { Bundle, LabelSelectorSpec } from "../lib/api/bundle.ts";
+import { type Bundle, BUNDLE_LABEL, type LabelSelectorSpec } from "../lib/api/bundle.ts";
 import { readNamespace } from "../lib/records/namespace_record.ts";
 import { readConfigMapSource, readSecretSource } from "../lib/records/source_record.ts";
-import { configMap, EXPIRED, LEAF, pemBlock, pemText, ROOT_1, ROOT_2, secret } from "../tests/builders.ts";
+import {
+  configMap,
+  EXPIRED,
+  LEAF,
+  managedFields,
+  pemBlock,
+  pemText,
+  ROOT_1,
+  ROOT_2,
+  secret,
+} from "../tests/builders.ts";
 import { admissionWarnings, type KnownObjects, MOST_STEPS } from "./warnings.ts";
 
 const NOW = Date.parse("2030-01-01T00:00:00Z");
 const INTERMEDIATE = await Deno.readTextFile(new URL("testdata/intermediate.pem", import.meta.url));
+
+const NEGATIVE = await Deno.readTextFile(
+  new URL("../lib/certs/testdata/negative_serial.pem", import.meta.url),
+);
 
 const objects = {
   ConfigMap: [configMap("roots", { "ca.crt": pemText(ROOT_1) }, { metadata: { labels: { use: "root" } } })]
@@ -142,6 +156,157 @@ const cases: Record<
   },
 };
 
+const targets = [
+  configMap("other", { "ca.crt": pemText(ROOT_1) }, {
+    metadata: {
+      labels: { [BUNDLE_LABEL]: "other", use: "all" },
+      managedFields: [managedFields({ data: ["ca.crt"] })],
+    },
+  }),
+  configMap("example", { "ca.crt": pemText(ROOT_1), mine: pemText(ROOT_2), "a.jks": "store" }, {
+    metadata: {
+      labels: { [BUNDLE_LABEL]: "example", use: "all" },
+      managedFields: [managedFields({ data: ["ca.crt", "a.jks"] })],
+    },
+  }),
+  configMap("odd", {
+    good: pemText(ROOT_1),
+    bom: `\ufeff${pemText(ROOT_1)}`,
+    glued: `${ROOT_1.pem}${pemText(ROOT_2)}`,
+    base64: btoa(ROOT_1.pem),
+    text: "hello",
+  }),
+].map((object) => readConfigMapSource(object));
+const withTargets: KnownObjects = {
+  ...known,
+  sources: (kind) => kind === "ConfigMap" ? targets : objects[kind],
+  source: (kind, name) =>
+    kind === "ConfigMap"
+      ? targets.find((object) => object.name === name)
+      : objects[kind].find((it) => it.name === name),
+};
+const elsewhere = { ...target, namespaceSelector: { matchLabels: { team: "blue" } } };
+const all = (labels: Record<string, string>): Bundle["spec"]["sources"] => [
+  { configMap: { selector: { matchLabels: labels }, includeAllKeys: true } },
+];
+
+Object.assign(
+  cases,
+  {
+    "DER in base64, which is what a Secret shows": {
+      spec: inLine(btoa(ROOT_1.pem)),
+      warnings: [
+        "spec.sources[0].inLine: no certificate in it: it looks like base64 of PEM; decode it once more with base64 -d",
+      ],
+    },
+    "certificates glued together": {
+      spec: inLine(`${ROOT_1.pem}${pemText(ROOT_2)}`),
+      warnings: [
+        "spec.sources[0].inLine: 2 PEM blocks are skipped: it has an END and a BEGIN in one line; put a newline between the certificates",
+      ],
+    },
+    "typographic dashes beside a good one": {
+      spec: inLine(`${pemText(ROOT_1)}${ROOT_2.pem.replaceAll("-----", "–––––")}`),
+      warnings: [
+        "spec.sources[0].inLine: not all in it is read: it has typographic dashes; write five hyphens (-----) before and after BEGIN and END",
+      ],
+    },
+    "PKCS#7 in PEM": {
+      spec: inLine(pemBlock("PKCS7", "x")),
+      warnings: [
+        "spec.sources[0].inLine: the Bundle will not sync: invalid PEM block in bundle: only CERTIFICATE blocks are permitted but " +
+        "found 'PKCS7'; convert it with openssl pkcs7 -print_certs",
+      ],
+    },
+    "an empty inLine beside default CAs": {
+      spec: { sources: [{ inLine: "", useDefaultCAs: true }], target },
+      warnings: [],
+    },
+    "values of a ConfigMap that give nothing": {
+      known: withTargets,
+      spec: { sources: [{ configMap: { name: "odd", includeAllKeys: true } }], target },
+      warnings: [
+        'spec.sources[0].configMap: ConfigMap odd, key "base64": no certificate in it: it looks like base64 of PEM; ' +
+        "decode it once more with base64 -d",
+        'spec.sources[0].configMap: ConfigMap odd, key "bom": 1 PEM blocks are skipped: it begins with a byte order mark; ' +
+        "save it as UTF-8 without one",
+        'spec.sources[0].configMap: ConfigMap odd, key "glued": 2 PEM blocks are skipped: it has an END and a BEGIN in one line; ' +
+        "put a newline between the certificates",
+        'spec.sources[0].configMap: ConfigMap odd, key "text": no certificate in it; add one in PEM',
+      ],
+    },
+    "what is in a Secret is not told": {
+      known: {
+        ...known,
+        source: () => readSecretSource(secret("odd", { k: "hello" })),
+      },
+      spec: { sources: [{ secret: { name: "odd", key: "k" } }], target },
+      warnings: [],
+    },
+    "a selector that matches targets": {
+      known: withTargets,
+      spec: { sources: all({ use: "all" }), target: elsewhere },
+      warnings: [
+        "spec.sources[0].configMap.selector: matches targets of Bundles (example, other); name the sources, or give them a label that " +
+        "targets lack",
+      ],
+    },
+    "a selector that will match the Bundle's own target": {
+      spec: {
+        sources: all({ use: "root" }),
+        target: { configMap: { key: "k", metadata: { labels: { use: "root" } } } },
+      },
+      warnings: [
+        "spec.sources[0].configMap.selector: will match the Bundle's own target in the trust namespace, which is not read; give sources " +
+        "a label that targets lack",
+      ],
+    },
+    "such a target, but not in all namespaces": {
+      spec: {
+        sources: all({ use: "root" }),
+        target: { ...elsewhere, configMap: { key: "k", metadata: { labels: { use: "root" } } } },
+      },
+      warnings: [],
+    },
+    "such a target of the other kind": {
+      spec: {
+        sources: all({ use: "root" }),
+        target: { secret: { key: "k", metadata: { labels: { use: "root" } } } },
+      },
+      warnings: [],
+    },
+    "the Bundle's own target by name": {
+      known: withTargets,
+      spec: { sources: [{ configMap: { name: "example", includeAllKeys: true } }], target },
+      warnings: [
+        "spec.sources[0].configMap.name: is the Bundle's own target; what the operator wrote there is not read; use another",
+      ],
+    },
+    "a user's key in it": {
+      known: withTargets,
+      spec: { sources: [{ configMap: { name: "example", key: "mine" } }], target },
+      warnings: [],
+    },
+    "another Bundle's target by name": {
+      known: withTargets,
+      spec: { sources: [{ configMap: { name: "other", key: "ca.crt" } }], target },
+      warnings: [],
+    },
+    "a negative serial number": {
+      spec: inLine(NEGATIVE),
+      warnings: [
+        "spec.sources[0].inLine: the Bundle will not sync: invalid PEM block in bundle; invalid PEM certificate: x509: negative serial number",
+      ],
+    },
+    "a negative serial number that is allowed": {
+      now: Date.parse("2026-11-01T00:00:00Z"),
+      known: { ...known, pem: { allowNegativeSerialNumbers: true } },
+      spec: inLine(NEGATIVE),
+      warnings: [],
+    },
+  } satisfies typeof cases,
+);
+
 for (const [name, { spec, warnings, known: view = known, now = NOW }] of Object.entries(cases)) {
   Deno.test(`warnings: ${name}`, () => {
     assert.deepEqual(admissionWarnings({ metadata: { name: "example" }, spec }, view, now), warnings);
@@ -240,7 +405,7 @@ const costly: Record<string, { spec: Bundle["spec"]; told: number }> = {
     told: 12,
   },
   "sources with one selector that all objects match": {
-    spec: { sources: Array(46_774).fill(selecting({})), target },
+    spec: { sources: Array(46_774).fill(selecting({})), target: elsewhere },
     told: 1,
   },
   "requirements": {
