@@ -1,7 +1,7 @@
 import type { TargetKind } from "./api/bundle.ts";
 import type { BundleRecord } from "./records/bundle_record.ts";
 import type { SourceRecord } from "./records/source_record.ts";
-import { readsOutput, type SourceCycle } from "./sources.ts";
+import { outputReader, type SourceCycle } from "./sources.ts";
 
 /**
  * Which Bundles read the targets of which others, and where that goes round in a cycle. Kept up by each change, at the cost of that
@@ -17,9 +17,10 @@ export class SourceGraph {
 
   /** A Bundle is there, or is another than before. */
   putBundle(bundle: BundleRecord): void {
+    const readsOutput = outputReader(bundle);
     const reads = new Map<string, string>();
     for (const [id, { kind, object }] of this.#outputs) {
-      if (object.output !== undefined && readsOutput(bundle, kind, object)) {
+      if (object.output !== undefined && readsOutput(kind, object)) {
         reads.set(id, object.output.bundle);
       }
     }
@@ -49,7 +50,7 @@ export class SourceGraph {
     else if (!wasOutput) return;
     for (const bundle of concerned) {
       const reads = this.#reads.get(bundle.name) ?? new Map<string, string>();
-      const after = object !== undefined && readsOutput(bundle, kind, object) ? output?.bundle : undefined;
+      const after = object !== undefined && outputReader(bundle)(kind, object) ? output?.bundle : undefined;
       if (reads.get(id) === after) continue;
       const next = new Map(reads);
       if (after === undefined) next.delete(id);

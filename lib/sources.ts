@@ -167,12 +167,21 @@ function newFindings(): Findings {
 /** Reads the sources of the other Bundles of the cycle that a Bundle reads, each once. Notices about them are told of themselves. */
 function readRound(bundle: BundleRecord, view: SourceView, cycle: SourceCycle, into: Findings): void {
   const names = new Set(into.through);
+  // Of the same source, each of them comes to the same but for targets of the cycle. Very many may have the same selector.
+  const done = new Set(bundle.sources.flatMap((source) => "object" in source ? [identityOf(source)] : []));
   // What is added to a set while it is gone through is gone through, too.
   for (const name of names) {
     const other = name === bundle.name ? undefined : view.bundle(name);
     if (other === undefined) continue;
     const found = newFindings();
-    for (const source of other.sources) readSource(source, other, view, cycle, found);
+    for (const source of other.sources) {
+      if (source.type === "ConfigMap" || source.type === "Secret") {
+        const same = identityOf(source);
+        if (done.has(same)) continue;
+        done.add(same);
+      }
+      readSource(source, other, view, cycle, found);
+    }
     into.readings.push(...found.readings);
     into.failures.push(...found.failures.map(({ reason, message }) => ({
       reason,
@@ -180,6 +189,10 @@ function readRound(bundle: BundleRecord, view: SourceView, cycle: SourceCycle, i
     })));
     found.through.forEach((next) => names.add(next));
   }
+}
+
+function identityOf({ type, object }: ObjectSource): string {
+  return JSON.stringify([type, object]);
 }
 
 function readSource(
@@ -272,29 +285,36 @@ function givesCertificates(reading: PemResult): boolean {
   return reading.ok && reading.certificates.length > 0;
 }
 
-/** Whether a Bundle reads certificates that the operator wrote into an object for another Bundle. */
-export function readsOutput(bundle: BundleRecord, kind: TargetKind, object: SourceRecord): boolean {
-  const { output } = object;
-  if (output === undefined || output.bundle === bundle.name) return false;
-  return bundle.sources.some((source) => {
-    if (source.type !== kind || !selects(source, object)) return false;
-    const { key, includeAllKeys } = source.object;
-    const keys = isSet(key) ? [key] : includeAllKeys === true && !object.isTlsSecret ? output.keys : [];
-    return keys.some((key) => {
-      const reading = output.keys.includes(key) ? object.values.get(key) : undefined;
-      return reading !== undefined && givesCertificates(reading);
-    });
+/**
+ * Tells of objects whether a Bundle reads certificates there that the operator wrote for another Bundle. To be asked about many objects:
+ * selectors are parsed once. A bad one selects nothing.
+ */
+export function outputReader(bundle: BundleRecord): (kind: TargetKind, object: SourceRecord) => boolean {
+  const sources = bundle.sources.flatMap((source) => {
+    if (source.type === "inLine" || source.type === "defaultCAs") return [];
+    const { type, object: { name, selector, key, includeAllKeys } } = source;
+    const wanted = isSet(key) ? [key] : undefined;
+    if (wanted === undefined && includeAllKeys !== true) return [];
+    if (isSet(name)) return [{ type, wanted, selects: (object: SourceRecord) => object.name === name }];
+    try {
+      const { matches } = parseLabelSelector(selector);
+      return [{ type, wanted, selects: ({ labels }: SourceRecord) => matches(labels) }];
+    } catch {
+      return [];
+    }
   });
-}
-
-/** Whether a source names or selects an object of its kind. A bad selector selects nothing. */
-function selects({ object }: ObjectSource, { name, labels }: SourceRecord): boolean {
-  if (isSet(object.name)) return object.name === name;
-  try {
-    return parseLabelSelector(object.selector).matches(labels);
-  } catch {
-    return false;
-  }
+  return (kind, object) => {
+    const { output, values, isTlsSecret } = object;
+    if (output === undefined || output.bundle === bundle.name) return false;
+    return sources.some(({ type, wanted, selects }) => {
+      if (type !== kind || !selects(object)) return false;
+      const keys = wanted ?? (isTlsSecret ? [] : output.keys);
+      return keys.some((key) => {
+        const reading = output.keys.includes(key) ? values.get(key) : undefined;
+        return reading !== undefined && givesCertificates(reading);
+      });
+    });
+  };
 }
 
 function isSet(text: string | undefined): text is string {

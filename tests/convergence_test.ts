@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import {
   type AdditionalFormats,
   BUNDLE_LABEL,
+  BUNDLE_UID_ANNOTATION,
   type BundleSource,
   type BundleSpec,
   FIELD_MANAGER,
@@ -86,6 +87,15 @@ class Chaos {
       case "replace Bundle": // with the same name, before anybody looks
         world.removeBundle(bundle);
         return world.putBundle(bundle, this.spec());
+      case "change inline": { // so that a CA goes, and nothing else changes
+        const spec = world.bundle(bundle)?.spec;
+        if (spec === undefined) return;
+        const [, ...others] = spec.sources;
+        return world.putBundle(bundle, {
+          ...spec,
+          sources: [{ inLine: pemText(this.pick(CERTIFICATES)) }, ...others],
+        });
+      }
       case "put source":
         return world.putSource(this.pick(SOURCES), { one: this.pem(), two: this.pem() }, this.pick(TEAMS));
       case "remove source":
@@ -212,6 +222,7 @@ class Chaos {
     "rearrange Bundle": 4,
     "remove Bundle": 2,
     "replace Bundle": 2,
+    "change inline": 6,
     "put source": 6,
     "remove source": 2,
     "put namespace": 8,
@@ -258,6 +269,12 @@ class Chaos {
     if (random() < 0.4) {
       sources.push({ configMap: { selector: { matchLabels: { team: "x" } }, includeAllKeys: true } });
     }
+    // Targets, its own among them, and so cycles.
+    if (random() < 0.4) {
+      const matchExpressions = [{ key: BUNDLE_LABEL, operator: "Exists" }];
+      sources.push({ configMap: { selector: { matchExpressions }, includeAllKeys: true } });
+    }
+    if (random() < 0.3) sources.push({ configMap: { name: this.pick(BUNDLES), key: this.pick(KEYS) } });
     const [first = "", second = "", third = ""] = this.pick([
       KEYS,
       ["tls.pem", "ca.crt", "store"],
@@ -343,31 +360,86 @@ class Chaos {
   }
 }
 
-/** What the PEM of a Bundle must be; undefined if its sources cannot be used. Written anew here, so as to be a second opinion. */
-function expectedPem(world: ControllerWorld, spec: BundleSpec): string | undefined {
-  const texts: string[] = [];
+/** One text that a Bundle reads, and of which other Bundle's target it is. */
+interface Read {
+  /** Undefined if it is not there. */
+  readonly text: string | undefined;
+  readonly writer?: string;
+}
+
+/** What a Bundle reads, but for what the operator wrote for itself. */
+function readsOf(world: ControllerWorld, name: string): Read[] {
+  const spec = world.bundle(name)?.spec;
   const objects = world.server.objects(collectionOf("ConfigMap", TRUST_NAMESPACE)) as ConfigMap[];
-  for (const { inLine, configMap } of spec.sources) {
-    if (inLine !== undefined) texts.push(inLine);
-    else if (configMap?.name !== undefined) {
-      const object = objects.find(({ metadata }) => metadata.name === configMap.name);
-      const text = object?.data?.[configMap.key ?? ""];
-      if (text === undefined) return undefined;
-      texts.push(text);
-    } else {
-      const chosen = objects.filter(({ metadata }) => metadata.labels?.team === "x");
-      texts.push(...chosen.flatMap(({ data }) => Object.values(data ?? {})));
+  return (spec?.sources ?? []).flatMap(({ inLine, configMap }): Read[] => {
+    if (inLine !== undefined) return [{ text: inLine }];
+    const { name: named, selector, key = "" } = configMap ?? {};
+    const chosen = objects.filter(({ metadata }) =>
+      named === undefined ? parseLabelSelector(selector).matches(metadata.labels) : metadata.name === named
+    );
+    if (named !== undefined && chosen.length === 0) return [{ text: undefined }];
+    return chosen.flatMap((object): Read[] => {
+      const { metadata, data = {}, binaryData = {} } = object;
+      const isTarget = metadata.labels?.[BUNDLE_LABEL] === metadata.name ||
+        metadata.annotations?.[BUNDLE_UID_ANNOTATION] !== undefined ||
+        (metadata.ownerReferences ?? []).some((owner) => owner.controller && owner.name === metadata.name);
+      const owned = isTarget ? ourDataKeys(object) : [];
+      const { configMap: template, additionalFormats: formats } = spec?.target ?? {};
+      const written = template === undefined ? [] : [template.key, formats?.jks?.key, formats?.pkcs12?.key];
+      const own = isTarget && metadata.name === name ? [...owned, ...written] : [];
+      // Key stores hold no PEM.
+      const texts: Record<string, string> = {
+        ...Object.fromEntries(Object.keys(binaryData).map((key) => [key, ""])),
+        ...data,
+      };
+      return (named === undefined ? Object.keys(texts) : [key]).flatMap((key) => {
+        const text = texts[key];
+        if (text !== undefined && own.includes(key)) return [];
+        const isOutput = owned.includes(key) && text?.includes("BEGIN CERTIFICATE") === true;
+        return [{ text, ...(isOutput ? { writer: metadata.name } : {}) }];
+      });
+    });
+  });
+}
+
+function ourDataKeys({ metadata }: ConfigMap): string[] {
+  return (metadata.managedFields ?? []).filter(({ manager }) => manager === FIELD_MANAGER).flatMap((
+    { fieldsV1 },
+  ) =>
+    ["f:data", "f:binaryData"].flatMap((field) =>
+      Object.keys(fieldsV1?.[field] ?? {}).map((key) => key.slice(2))
+    )
+  );
+}
+
+/** Whether one Bundle reads the target of another, or of one that reads it, and so on. */
+function reaches(world: ControllerWorld, from: string, to: string): boolean {
+  const seen = new Set([from]);
+  for (const name of seen) {
+    for (const { writer } of readsOf(world, name)) if (writer !== undefined) seen.add(writer);
+  }
+  return [...seen].some((name) => readsOf(world, name).some(({ writer }) => writer === to));
+}
+
+/** What the PEM of a Bundle must be; undefined if its sources cannot be used. Written anew here, so as to be a second opinion. */
+function expectedPem(world: ControllerWorld, name: string): string | undefined {
+  const texts: (string | undefined)[] = [];
+  const members = new Set([name]);
+  for (const member of members) {
+    for (const { text, writer } of readsOf(world, member)) {
+      if (writer !== undefined && reaches(world, writer, name)) members.add(writer);
+      else texts.push(text);
     }
   }
-  if (texts.some((text) => text.includes("PRIVATE KEY"))) return undefined;
-  const certificates = CERTIFICATES.filter(({ pem }) => texts.some((text) => text.includes(pem)));
+  if (texts.some((text) => text === undefined || text.includes("PRIVATE KEY"))) return undefined;
+  const certificates = CERTIFICATES.filter(({ pem }) => texts.some((text) => text?.includes(pem)));
   return certificates.length === 0 ? undefined : canonicalPem(...certificates);
 }
 
 /** Compares the whole world with what it should have come to. */
 function assertConverged(world: ControllerWorld, targetNamespaces: readonly string[]): void {
   for (const { metadata: { name, uid, generation }, spec, status } of world.bundles()) {
-    const pem = expectedPem(world, spec);
+    const pem = expectedPem(world, name);
     const condition = status?.conditions?.[0];
     assert.equal(condition?.status, pem === undefined ? "False" : "True", `${name}: ${condition?.message}`);
     assert.equal(condition?.observedGeneration, generation, name);

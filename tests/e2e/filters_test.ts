@@ -58,7 +58,7 @@ Deno.test("Filters leave certificates out, when they expire also without any eve
       "Bundle source was not found: couldn't find any valid certificates in bundle: " +
         ([
           [ROOT_1, "expired on 2040-01-01"],
-          [LEAF, "is not of a CA"],
+          [LEAF, "expired on 2040-01-01"],
           [ROOT_2, "expired on 2035-06-01"],
           [EXPIRED, "expired on 2020-01-01"],
         ] as const).map(([{ subject, sha256 }, why]) =>

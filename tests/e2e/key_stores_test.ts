@@ -458,3 +458,49 @@ Deno.test("Targets with key stores go from the Go project to this one and back, 
     }
   });
 });
+
+Deno.test("Roots with a negative serial number are in PEM and key stores if they are allowed, and refused if not", async (t) => {
+  await using cluster = await TestCluster.start();
+  await cluster.createNamespace("app");
+  const file = (name: string) =>
+    Deno.readTextFile(new URL(`../../lib/certs/testdata/${name}.pem`, import.meta.url));
+  const text = await file("negative_serial") + await file("ec_acc");
+  const reading = readPem(new TextEncoder().encode(text), { allowNegativeSerialNumbers: true });
+  assert.ok(reading.ok);
+  const all = reading.certificates.toSorted((a, b) => a.sha256 < b.sha256 ? -1 : 1);
+  assert.equal(all.length, 2);
+  await cluster.putBundle("negative", {
+    sources: [{ inLine: text }],
+    target: {
+      configMap: { key: PEM_KEY },
+      ...IN_APP,
+      additionalFormats: {
+        jks: { key: "j" },
+        pkcs12: { key: "p", password: "changeit", profile: "Modern2023" },
+      },
+    },
+  });
+
+  await t.step("without the flag the source is refused", async () => {
+    await using operator = await cluster.operator();
+    const { message } = await cluster.condition("negative", "False");
+    assert.match(message, /invalid PEM certificate: x509: negative serial number$/);
+    assert.equal(await operator.stop(), 0);
+  });
+
+  await t.step("with it, Java and openssl read them", async () => {
+    await using _operator = await cluster.operator("--allow-negative-serial-numbers");
+    await cluster.synced("negative");
+    const held = contentOf("ConfigMap", await cluster.target("app", "negative"));
+    assert.equal(new TextDecoder().decode(held.get(PEM_KEY)), pemOf(all));
+    for (const [key, format] of [["j", "jks"], ["p", "pkcs12"]] as const) {
+      const { stdout, code } = await readWithKeytool(held.get(key) ?? new Uint8Array(), format, "changeit");
+      assert.equal(code, 0, stdout);
+      for (const { sha256 } of all) {
+        assert.ok(stdout.includes(sha256.toUpperCase().match(/../g)?.join(":") ?? "none"), stdout);
+      }
+    }
+    const listed = await readWithOpenssl(held.get("p") ?? new Uint8Array(), "changeit");
+    assert.equal(listed.stdout.match(/BEGIN CERTIFICATE/g)?.length, 2, listed.stderr);
+  });
+});

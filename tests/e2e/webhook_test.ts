@@ -151,6 +151,17 @@ Deno.test("the webhook, with a certificate in files", async (t) => {
       );
       return true;
     });
+    await cluster.putConfigMap(TRUST_NAMESPACE, "odd", { k: `\ufeff${pemText(ROOT_1)}` });
+    await cluster.putBundle("other-target", {
+      sources: [{ inLine: pemText(ROOT_1) }],
+      target: { configMap: { key: "k", metadata: { labels: { set: "targets" } } } },
+    });
+    await cluster.targetBecomes(
+      TRUST_NAMESPACE,
+      "other-target",
+      "is there",
+      (target) => target !== undefined,
+    );
     const process = new Deno.Command(cluster.controlPlane.kubectl, {
       args: ["--kubeconfig", cluster.controlPlane.kubeconfig, "create", "--dry-run=server", "-f", "-"],
       stdin: "piped",
@@ -163,7 +174,13 @@ Deno.test("the webhook, with a certificate in files", async (t) => {
       kind: "Bundle",
       metadata: { name: "warned" },
       spec: {
-        sources: [{ inLine: pemText(ROOT_1, LEAF, EXPIRED) }, { secret: { name: "x", key: "tls.key" } }],
+        sources: [
+          { inLine: pemText(ROOT_1, LEAF, EXPIRED) },
+          { secret: { name: "x", key: "tls.key" } },
+          { inLine: btoa(pemText(ROOT_1)) },
+          { configMap: { name: "odd", key: "k" } },
+          { configMap: { selector: { matchLabels: { set: "targets" } }, includeAllKeys: true } },
+        ],
         target: { configMap: { key: "k" }, namespaceSelector: { matchLabels: { no: "such" } } },
       },
     })));
@@ -175,6 +192,9 @@ Deno.test("the webhook, with a certificate in files", async (t) => {
         /Warning: spec\.sources\[0\]\.inLine: CN=leaf\.example\.org \(cd82c6ee\) is a leaf/,
         /Warning: spec\.sources\[0\]\.inLine: CN=Example Expired Root.* expired on 2020-01-01; remove it/,
         /Warning: spec\.sources\[1\]\.secret\.key: "tls\.key" looks like a private key/,
+        /Warning: spec\.sources\[2\]\.inLine: no certificate in it: it looks like base64 of PEM; decode it/,
+        /Warning: spec\.sources\[3\]\.configMap: ConfigMap odd, key "k": .* it begins with a byte order mark/,
+        /Warning: spec\.sources\[4\]\.configMap\.selector: matches targets of Bundles \(other-target\)/,
         /Warning: spec\.target\.namespaceSelector: matches no namespace now/,
       ]
     ) assert.match(said, warning);
