@@ -51,13 +51,21 @@ async function compareCertificates(
   return { accepted: answers.length - refused, refused };
 }
 
+/** Of what stands in the place of a label, Go shows all, and we only what of its beginning is words: it may be of a private key. */
+function withoutOddLabel(error: string): string {
+  const [, before = "", label = ""] = /^(.* but found ')(.*)'$/s.exec(error) ?? [];
+  if (before === "" || /^(?:[A-Za-z0-9#.]+(?: [A-Za-z0-9#.]+)*)?$/.test(label)) return error;
+  const [words = ""] = /^(?:[A-Z0-9]+(?:[ -](?=[A-Z0-9])|(?=[ -])))*/.exec(label) ?? [];
+  return `${before}${words.trimEnd()}…'`;
+}
+
 async function comparePem(
   samples: readonly { readonly name: string; readonly pem: Uint8Array<ArrayBuffer> }[],
 ) {
   const answers = await askOracle(samples);
   for (const [i, { name, pem }] of samples.entries()) {
     const { error, text } = answers[i] ?? { text: "" };
-    const wanted = error === undefined ? { text } : { error };
+    const wanted = error === undefined ? { text } : { error: withoutOddLabel(error) };
     assert.deepEqual(ourPem(pem), wanted, `${name}: ${JSON.stringify(new TextDecoder().decode(pem))}`);
   }
   return answers;
