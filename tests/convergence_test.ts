@@ -63,8 +63,12 @@ class Chaos {
   readonly world: ControllerWorld;
   readonly #options: OperatorParts;
 
-  constructor(world: ControllerWorld, options: OperatorParts) {
+  /** Whether Bundles have few other sources than targets, so that cycles are frequent. */
+  readonly #inCycles: boolean;
+
+  constructor(world: ControllerWorld, options: OperatorParts, inCycles: boolean) {
     this.world = world;
+    this.#inCycles = inCycles;
     this.#options = options;
   }
 
@@ -263,18 +267,20 @@ class Chaos {
   spec(): BundleSpec {
     const { random } = this.world;
     const sources: BundleSource[] = [{ inLine: pemText(this.pick(CERTIFICATES)) }];
-    if (random() < 0.6) {
+    if (!this.#inCycles && random() < 0.6) {
       sources.push({ configMap: { name: this.pick(SOURCES), key: this.pick(["one", "two"]) } });
     }
-    if (random() < 0.4) {
+    if (!this.#inCycles && random() < 0.4) {
       sources.push({ configMap: { selector: { matchLabels: { team: "x" } }, includeAllKeys: true } });
     }
     // Targets, its own among them, and so cycles.
-    if (random() < 0.4) {
+    if (random() < (this.#inCycles ? 0.8 : 0.2)) {
       const matchExpressions = [{ key: BUNDLE_LABEL, operator: "Exists" }];
       sources.push({ configMap: { selector: { matchExpressions }, includeAllKeys: true } });
     }
-    if (random() < 0.3) sources.push({ configMap: { name: this.pick(BUNDLES), key: this.pick(KEYS) } });
+    if (!this.#inCycles && random() < 0.2) {
+      sources.push({ configMap: { name: this.pick(BUNDLES), key: this.pick(KEYS) } });
+    }
     const [first = "", second = "", third = ""] = this.pick([
       KEYS,
       ["tls.pem", "ca.crt", "store"],
@@ -292,8 +298,8 @@ class Chaos {
       sources,
       ...(random() < 0.1 ? {} : {
         target: {
-          ...this.pick(SELECTORS),
-          ...(random() < 0.8 ? { configMap: template() } : { secret: template() }),
+          ...(this.#inCycles ? {} : this.pick(SELECTORS)),
+          ...(this.#inCycles || random() < 0.8 ? { configMap: template() } : { secret: template() }),
           ...(random() < 0.3 ? { secret: template() } : {}),
           ...(random() < 0.5 ? { additionalFormats: this.pick(formats) } : {}),
         },
@@ -553,7 +559,7 @@ async function converge(seed: number, steps: number): Promise<void> {
     targetNamespaces: seed % 4 === 0 ? ["n1", "n2", "missing"] : [],
     filters: { expired: seed % 3 === 0, nonCa: false },
   };
-  const chaos = new Chaos(world, options);
+  const chaos = new Chaos(world, options, seed % 3 === 0);
   await world.start(options);
   for (let i = 0; i < steps; i++) {
     await chaos.step();
