@@ -712,7 +712,7 @@ Deno.test("who does not lead writes nothing, and does not complain", async () =>
   const lines = world.log.length;
   world.putBundle("example", spec("ca.crt", ROOT_2));
   assert.deepEqual(await world.writesOf(() => world.clock.advance(MINUTE)), []);
-  assert.deepEqual(world.log.slice(lines).filter((line) => line.includes("ERROR")), []);
+  assert.deepEqual(world.log.slice(lines).filter((line) => line.includes("level=ERROR")), []);
 });
 
 Deno.test("an end in the middle of a bulk leaves nothing behind", async () => {

@@ -233,7 +233,7 @@ Deno.test("failures are logged, but not each of them, and another occurrence is 
   assert.equal(world.lines.length, 1);
   assert.match(
     world.lines[0] ?? "",
-    /ERROR Event could not be written err="events is forbidden" reason=SourceNotFound object=my-bundle/,
+    /level=ERROR msg="Event could not be written" err="events is forbidden" reason=SourceNotFound object=my-bundle/,
   );
   world.server.intercept = () => undefined;
   await world.record(failed("note 0"));

@@ -516,7 +516,7 @@ Deno.test("a candidate logs the same problem once", async () => {
   const a = await world.enter("a");
   await world.clock.advance(600_000);
   assert.equal(world.lines.length, 1);
-  assert.match(world.lines[0] ?? "", /ERROR Lease could not be had.*leases is forbidden/);
+  assert.match(world.lines[0] ?? "", /level=ERROR msg="Lease could not be had.*leases is forbidden/);
   world.server.intercept = () => undefined;
   await world.clock.advance(5000);
   assert.equal(a.election.isLeader(), true);

@@ -399,13 +399,13 @@ Deno.test("requests become rarer while they fail, and a problem is logged when i
   assert.equal(world.lines.length, 1);
   assert.match(
     world.lines[0] ?? "",
-    /ERROR Watch failed.*could not find.*watch=things problem="refused with status 404"/,
+    /level=ERROR msg="Watch failed.* watch=things .*could not find.* problem="refused with status 404"/,
   );
 
   world.server.intercept = () => undefined;
   await world.clock.advance(60_000);
   assert.equal(world.lines.length, 2);
-  assert.match(world.lines[1] ?? "", /INFO Watch works again watch=things/);
+  assert.match(world.lines[1] ?? "", /level=INFO msg="Watch works again" watch=things/);
 });
 
 Deno.test("Retry-After is waited for", async () => {

@@ -87,7 +87,7 @@ Deno.test("Lists, watches, leases and events against a real API server", async (
     await until(() => watch.store.get(`${NAMESPACE}/object-4`) === undefined, "the deletion has arrived");
     assert.deepEqual(watch.names, await watch.truth());
     const [line] = watch.lines;
-    assert.match(line ?? "", /ERROR Watch failed/);
+    assert.match(line ?? "", /level=ERROR msg="Watch failed/);
   });
 
   await t.step("A kind that does not exist yet is no empty list", async () => {
