@@ -374,7 +374,10 @@ export class Controller {
       ...(encodeKeyStore && { encodeKeyStore }),
       ...(previous?.lastGood && { previous: previous.lastGood }),
     });
-    if (resolution.ok && previous?.bundle.generation !== bundle.generation) this.#reports.refused(bundle);
+    if (resolution.ok && previous?.bundle.generation !== bundle.generation) {
+      this.#reports.refused(bundle);
+      this.#reports.notForJava(bundle);
+    }
     const state: BundleState = previous ?? {
       bundle,
       resolution,

@@ -689,6 +689,36 @@ Deno.test("a source that cannot be read is told once, however often it is tried"
   assert.equal(world.events.length, 1);
 });
 
+Deno.test("a password that Java cannot take stops no certificate, and is told once for each change of the Bundle", async () => {
+  await using world = example();
+  const put = (certificate = ROOT_1, password = "pässword") =>
+    world.putBundle("example", {
+      ...spec("ca.crt", certificate),
+      target: { ...spec().target, additionalFormats: { pkcs12: { key: "ca.p12", password } } },
+    });
+  const told = () => world.events.filter(({ reason }) => reason === "KeyStoreNotForJava");
+  put();
+  await world.start();
+  assert.equal(world.target("app", "example")?.data?.["ca.crt"], canonicalPem(ROOT_1));
+  assert.deepEqual(Object.keys(world.target("app", "example")?.binaryData ?? {}), ["ca.p12"]);
+  assert.equal(told().length, 1);
+  assert.equal(world.condition("example")?.status, "True");
+  // Nothing changes: nothing is told.
+  world.putNamespace("new", { team: "x" });
+  await world.clock.advance(MINUTE);
+  assert.equal(told().length, 1);
+  put(ROOT_2);
+  await world.clock.advance(MINUTE);
+  assert.equal(world.target("app", "example")?.data?.["ca.crt"], canonicalPem(ROOT_2));
+  assert.equal(told().length, 2);
+  put(ROOT_2, "password");
+  await world.clock.advance(MINUTE);
+  assert.equal(told().length, 2);
+  assert.ok(
+    ![...world.log, ...world.events.map(({ note }) => note)].some((text) => text.includes("pässword")),
+  );
+});
+
 Deno.test("nothing is written for a Bundle that is being deleted", async () => {
   await using world = example();
   for (let i = 0; i < 100; i++) world.putNamespace(`n${i}`, { team: "x" });

@@ -1,5 +1,6 @@
 import type { AdditionalFormats } from "./api/bundle.ts";
 import { jksPassword, pkcs12Password } from "./api/defaults.ts";
+import { javaPasswordProblem, type KeyStoreFormat } from "./api/password_problem.ts";
 import type { Certificate } from "./certs/certificate.ts";
 import { subjectOf } from "./certs/subject.ts";
 import type { KeyStoreOptions } from "./formats/encode_key_store.ts";
@@ -50,6 +51,23 @@ export function keyStoreNotices(pool: readonly Certificate[]): {
     if (cause === undefined) return [];
     const fields = { certificate: subjectOf(certificate), sha256: certificate.sha256, cause };
     return [{ message: "Java cannot read this certificate, nor any key store that holds it", fields }];
+  });
+}
+
+/** A key store that Java cannot open with its password, though it is what the Go project writes, and other programs open it. */
+export interface PasswordNotice {
+  readonly format: KeyStoreFormat;
+  /** Its data key. */
+  readonly key: string;
+  /** Without the password. */
+  readonly cause: string;
+}
+
+/** Which of the key stores that a Bundle asks for Java cannot open, because of their passwords. */
+export function passwordNotices(formats: AdditionalFormats): PasswordNotice[] {
+  return wantedKeyStores(formats).flatMap(({ key, options: { format, password } }) => {
+    const cause = javaPasswordProblem(format, password);
+    return cause === undefined ? [] : [{ format, key, cause }];
   });
 }
 
