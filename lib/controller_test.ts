@@ -719,6 +719,59 @@ Deno.test("a password that Java cannot take stops no certificate, and is told on
   );
 });
 
+Deno.test("what the API server would take in no target is not sent, and targets stay as they are", async () => {
+  await using world = example();
+  const put = (key: string, secretKey: string, certificate = ROOT_1) =>
+    world.putBundle("example", {
+      ...spec(key, certificate),
+      target: { ...spec(key).target, secret: { key: secretKey } },
+    });
+  put("ca.crt", "ca.crt");
+  const controller = await world.start({ secretTargetsEnabled: true });
+  const before = world.target("app", "example");
+  assert.equal(before?.data?.["ca.crt"], canonicalPem(ROOT_1));
+
+  const written = world.writes.length;
+  put("certs/ca.pem", "ca.crt", ROOT_2);
+  await world.clock.advance(MINUTE);
+  world.putNamespace("new", { team: "x" });
+  await world.clock.advance(60 * MINUTE);
+  assert.deepEqual(world.target("app", "example"), before);
+  assert.equal(world.target("new", "example"), undefined);
+  // The other kind goes on.
+  for (const namespace of ["app", "new"]) {
+    const { data = {} } = world.target(namespace, "example", "Secret") ?? {};
+    assert.equal(atob(data["ca.crt"] ?? ""), canonicalPem(ROOT_2));
+  }
+  const writes = world.writes.slice(written).map(({ path }) => path);
+  assert.deepEqual(writes.filter((path) => path.includes("/configmaps/")), []);
+  assert.ok(writes.length <= 4, `${writes.length} writes: ${writes}`); // two Secrets, and the status
+  assert.equal(world.condition("example")?.reason, "SyncConfigMapTargetFailed");
+  const [[, figures] = []] = [...controller.figures()];
+  assert.deepEqual([figures?.inSync, figures?.failed, figures?.pending], [2, 2, 0]);
+
+  // A target that is not wanted any more is cleaned all the same.
+  world.putNamespace("app");
+  await world.clock.advance(MINUTE);
+  assert.equal(world.target("app", "example"), undefined);
+  put("ca.pem", "ca.crt", ROOT_2);
+  await world.clock.advance(MINUTE);
+  assert.equal(world.target("new", "example")?.data?.["ca.pem"], canonicalPem(ROOT_2));
+  assert.equal(world.condition("example")?.status, "True");
+});
+
+Deno.test("a target that fails is not tried any more once nothing could be written to it at all", async () => {
+  await using world = example();
+  world.server.intercept = (request) =>
+    request.path.includes("/configmaps/") && "body" in request ? status(403, "Forbidden", "no") : undefined;
+  await world.start();
+  world.putBundle("example", spec("a/b"));
+  await world.clock.advance(MINUTE);
+  const written = world.writes.length;
+  await world.clock.advance(60 * MINUTE);
+  assert.equal(world.writes.length, written);
+});
+
 Deno.test("nothing is written for a Bundle that is being deleted", async () => {
   await using world = example();
   for (let i = 0; i < 100; i++) world.putNamespace(`n${i}`, { team: "x" });

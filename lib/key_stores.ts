@@ -6,7 +6,7 @@ import { subjectOf } from "./certs/subject.ts";
 import type { KeyStoreOptions } from "./formats/encode_key_store.ts";
 import { javaProblem } from "./formats/java_problem.ts";
 
-/** Encodes one key store, byte-stable. Throws an error with a message for the user. */
+/** Encodes one key store, byte-stable. What it throws has a message for the user. */
 export type KeyStoreEncoder = (
   pool: readonly Certificate[],
   options: KeyStoreOptions,
@@ -20,22 +20,38 @@ export interface KeyStore {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
+/** The key stores that a Bundle asks for. */
+export interface EncodedKeyStores {
+  readonly keyStores: readonly KeyStore[];
+  /** Of those that could not be encoded, why. */
+  readonly failures: Readonly<Partial<Record<KeyStoreFormat, string>>>;
+}
+
 /**
  * The key stores that a Bundle asks for. Encoding is dear, so one is made anew only if the pool, its password or its profile has changed.
+ * What `encode` throws is told of that one key store; the other does not suffer from it.
  *
  * @param former key stores of the same pool.
- * @throws what `encode` throws.
  */
 export function encodeKeyStores(
   pool: readonly Certificate[],
   formats: AdditionalFormats,
   encode: KeyStoreEncoder,
   former: readonly KeyStore[],
-): KeyStore[] {
-  return wantedKeyStores(formats).map(({ key, options }) => {
+): EncodedKeyStores {
+  const keyStores: KeyStore[] = [];
+  const failures: Partial<Record<KeyStoreFormat, string>> = {};
+  for (const { key, options } of wantedKeyStores(formats)) {
     const same = former.find((store) => sameOptions(store.options, options));
-    return { key, options, bytes: same?.bytes ?? encode(pool, options) };
-  });
+    try {
+      keyStores.push({ key, options, bytes: same?.bytes ?? encode(pool, options) });
+    } catch (error) {
+      const cause = error instanceof Error ? error.message : String(error);
+      failures[options.format] =
+        `spec.target.additionalFormats.${options.format}: failed to encode: ${cause}`;
+    }
+  }
+  return { keyStores, failures };
 }
 
 /**
