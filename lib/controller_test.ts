@@ -787,6 +787,34 @@ Deno.test("nothing is written for a Bundle that is being deleted", async () => {
   assert.deepEqual(world.targets(), []);
 });
 
+Deno.test("a Bundle that a finalizer of somebody else holds is frozen until it is gone", async () => {
+  await using world = example();
+  world.putNamespace("other", { team: "x" });
+  await world.start();
+  const [bundle] = world.server.objects(BUNDLES_PATH);
+  assert.ok(bundle !== undefined);
+  const writes = await world.writesOf(async () => {
+    const metadata = {
+      ...bundle.metadata,
+      deletionTimestamp: "2030-01-01T00:00:00Z",
+      finalizers: ["example.com/hold"],
+    };
+    world.server.put(BUNDLES_PATH, {
+      ...bundle,
+      metadata: { ...metadata, generation: 2 },
+      ...{ spec: spec("ca.crt", ROOT_2) },
+    });
+    await world.clock.advance(MINUTE);
+    world.editTarget("app", "example", ({ data }) => data && (data["ca.crt"] = "x"));
+    world.server.remove(collectionOf("ConfigMap", "other"), "example");
+    world.putNamespace("new", { team: "x" });
+    await world.clock.advance(60 * MINUTE);
+  });
+  assert.deepEqual(writes, []);
+  assert.equal(world.target("app", "example")?.data?.["ca.crt"], "x");
+  assert.equal(world.target("other", "example"), undefined);
+});
+
 Deno.test("who does not lead writes nothing, and does not complain", async () => {
   await using world = example();
   let leads = true;

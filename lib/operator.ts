@@ -11,6 +11,7 @@ import { type HttpServer, type Route, serveHttp } from "./http_server.ts";
 import type { KubeClient } from "./kube/client.ts";
 import type { ClusterConfig } from "./kube/config.ts";
 import { EventRecorder } from "./kube/event_recorder.ts";
+import { FailureLog } from "./kube/failure_log.ts";
 import { readFailure } from "./kube/host.ts";
 import { createKubeClient } from "./kube/http_client.ts";
 import { LeaderElection, LeaseLostError } from "./kube/lease.ts";
@@ -80,6 +81,7 @@ export async function runOperator(context: OperatorContext, signal: AbortSignal)
   const writing = connect();
   const leasing = connect();
 
+  const failures = new FailureLog({ clock, log });
   const view: ClusterView = new ClusterView({
     connect,
     trustNamespace: options.trustNamespace,
@@ -96,9 +98,10 @@ export async function runOperator(context: OperatorContext, signal: AbortSignal)
     clock,
     random,
     log,
+    failures,
     ...(context.watchIdleTimeoutMs === undefined ? {} : { idleTimeoutMs: context.watchIdleTimeoutMs }),
   });
-  const election = options.leaderElect ? electLeader(context, leasing, () => start()) : undefined;
+  const election = options.leaderElect ? electLeader(context, leasing, failures, () => start()) : undefined;
   const events = new EventRecorder({
     client: writing,
     namespace: EVENT_NAMESPACE,
@@ -132,7 +135,7 @@ export async function runOperator(context: OperatorContext, signal: AbortSignal)
 
   let webhook: Webhook | undefined;
   const servers = serve(context, controller, () => {
-    if (!view.isSynced) return "Not all stores have synced";
+    if (view.notSynced !== undefined) return view.notSynced;
     if (!options.webhookEnabled) return undefined;
     return webhook === undefined ? "The webhook does not listen yet" : webhook.problem();
   });
@@ -181,6 +184,7 @@ async function endOf(signal: AbortSignal, leads: Promise<void> | undefined): Pro
 function electLeader(
   context: OperatorContext,
   client: KubeClient,
+  failures: FailureLog,
   onStartedLeading: () => void,
 ): LeaderElection {
   const { options, podNamespace, hostname, clock, random, log } = context;
@@ -195,6 +199,7 @@ function electLeader(
     clock,
     random,
     log,
+    failures,
     onStartedLeading,
   });
 }
