@@ -143,7 +143,7 @@ export async function runOperator(context: OperatorContext, signal: AbortSignal)
   const watched = view.run(watches.signal);
   const lease = new AbortController();
   try {
-    if (options.webhookEnabled) webhook = await serveWebhook(context, view, connect);
+    if (options.webhookEnabled) webhook = await serveWebhook(context, view, failures, connect);
     void view.synced.then(() => log.info("All stores have synced", { bundles: view.bundles.size }));
     metrics.leading(LEASE, false);
     if (election === undefined) start();
@@ -208,6 +208,7 @@ function electLeader(
 async function serveWebhook(
   { options, podNamespace, clock, random, log, metrics }: OperatorContext,
   view: ClusterView,
+  failures: FailureLog,
   connect: () => KubeClient,
 ): Promise<Webhook> {
   const { startWebhook } = await import("../webhook/server.ts");
@@ -220,12 +221,13 @@ async function serveWebhook(
       : {
         source: "self",
         connect,
+        failures,
         namespace: podNamespace ?? options.trustNamespace,
         secretName: options.webhookSecretName,
         serviceName: options.webhookServiceName,
         configurationName: options.webhookConfigurationName,
       },
-    known: knownObjects(view, options.targetNamespaces),
+    known: knownObjects(view, options),
     clock,
     random,
     log,
@@ -234,8 +236,9 @@ async function serveWebhook(
 }
 
 /** What the webhook's warnings are made of. */
-function knownObjects(view: ClusterView, targetNamespaces: readonly string[]): KnownObjects {
+function knownObjects(view: ClusterView, { trustNamespace, targetNamespaces }: Options): KnownObjects {
   return {
+    trustNamespace,
     get synced() {
       return view.isSynced;
     },

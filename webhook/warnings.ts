@@ -7,11 +7,14 @@ import { isSelfIssued } from "../lib/certs/self_issued.ts";
 import { subjectOf } from "../lib/certs/subject.ts";
 import type { NamespaceRecord } from "../lib/records/namespace_record.ts";
 import type { SourceRecord } from "../lib/records/source_record.ts";
+import { type TargetSearch, targetWarnings } from "./target_warnings.ts";
 
 /** What is known of the cluster without asking it. */
 export interface KnownObjects {
   /** Whether the following is complete; until then nothing is said about it. */
   readonly synced: boolean;
+  /** Name of the trust namespace; without it, nothing is said of objects that targets would take over. */
+  readonly trustNamespace?: string;
   /** The objects of that kind in the trust namespace. */
   sources(kind: TargetKind): Iterable<SourceRecord>;
   /** The object of that kind and name in the trust namespace. */
@@ -51,7 +54,7 @@ const NOT_ALL_CHECKED = "the Bundle is too large to be checked for all warnings"
 
 /**
  * What a user should know about a valid Bundle, short and with advice: certificates and keys that do not belong into a trust
- * bundle, and selectors that match nothing at present. Pure.
+ * bundle, selectors that match nothing at present, and targets that cannot be, or are others'. Pure.
  *
  * Anybody who reaches the webhook can ask for this, with a Bundle of any size, so its cost has a bound: it ends when enough warnings were
  * found, or the steps are used up. The last warning says so then.
@@ -84,7 +87,9 @@ function shortened(text: string): string {
 
 // All of the following find the next warning only when it is asked for, and look at nothing but through `search`, which counts the cost.
 
-function* allWarnings({ spec }: DecodedBundle, search: Search): Generator<string> {
+function* allWarnings(bundle: DecodedBundle, search: Search): Generator<string> {
+  yield* targetWarnings(bundle, search);
+  const { spec } = bundle;
   for (const [index, source] of spec.sources.entries()) {
     search.spend(1);
     yield* sourceWarnings(source, `spec.sources[${index}]`, search);
@@ -104,7 +109,7 @@ class OutOfSteps extends Error {
  * Answers questions about the known objects for one Bundle, each distinct one once. A step is one source, one object, one requirement
  * that an object is compared with, or what takes as long.
  */
-class Search {
+class Search implements TargetSearch {
   /** Milliseconds since the Unix epoch. */
   readonly now: number;
   readonly #known: KnownObjects;
@@ -123,6 +128,11 @@ class Search {
   /** Whether all objects are known. */
   get synced(): boolean {
     return this.#known.synced;
+  }
+
+  /** Name of the trust namespace, if it is known. */
+  get trustNamespace(): string | undefined {
+    return this.#known.trustNamespace;
   }
 
   /** @throws {OutOfSteps} if fewer are left. */
