@@ -166,13 +166,13 @@ export class ClusterView {
       });
       // RBAC lets whoever may list one name list all objects of that name, if no others are asked for.
       const scopes = kind === "Secret" && secretTargetNames.length > 0
-        ? secretTargetNames.map((name) => ({ fieldSelector: `metadata.name=${name}` }))
-        : [{}];
+        ? secretTargetNames.map((name) => ({ fieldSelector: `metadata.name=${name}`, of: ` ${name}` }))
+        : [{ of: "" }];
       for (const namespace of targetNamespaces.length > 0 ? targetNamespaces : [undefined]) {
         const place = namespace === undefined ? "" : `/namespaces/${encodeURIComponent(namespace)}`;
-        for (const scope of scopes) {
+        for (const { of, ...scope } of scopes) {
           this.#watch(
-            `target ${resource}`,
+            `target ${resource}${of}${namespace === undefined ? "" : ` in ${namespace}`}`,
             `/api/v1${place}/${resource}`,
             store,
             (object) => this.#sharing(readTarget(kind, object)),
