@@ -1,6 +1,7 @@
 import type { TargetKind } from "./api/bundle.ts";
 import { subjectOf } from "./certs/subject.ts";
 import type { EventInput } from "./kube/event_recorder.ts";
+import { passwordNotices } from "./key_stores.ts";
 import type { Logger } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import type { BundleRecord } from "./records/bundle_record.ts";
@@ -119,6 +120,34 @@ export class BundleReports {
       action: "Validate",
       note: `This Bundle would be refused if it were written now: ${refusal}`,
     });
+  }
+
+  /**
+   * Java cannot open a key store with the password that the Bundle gives it. It is written all the same, as the Go project does:
+   * programs that are no Java may read it.
+   */
+  notForJava(bundle: BundleRecord): void {
+    for (const { format, key, cause } of passwordNotices(bundle.target.additionalFormats ?? {})) {
+      this.#sinks.log.info("Java cannot open a key store with this password", {
+        bundle: bundle.name,
+        format,
+        key,
+        cause,
+      });
+      this.#record(bundle, {
+        type: "Warning",
+        reason: "KeyStoreNotForJava",
+        action: "Encode",
+        note: format === "jks"
+          ? `Java opens the JKS at key ${
+            JSON.stringify(key)
+          } only if it is given no password: ${cause}. Use a password of ASCII`
+          : `Java cannot open the PKCS#12 store at key ${
+            JSON.stringify(key)
+          }, though others such as OpenSSL can: ${cause}. ` +
+            "Use a password of printable ASCII",
+      });
+    }
   }
 
   /** Somebody else changes a target again and again, so that it waits for `pauseMs` milliseconds. */

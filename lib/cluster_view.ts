@@ -3,6 +3,7 @@ import type { PemOptions } from "./certs/pem.ts";
 import type { Clock } from "./clock.ts";
 import type { KubeClient } from "./kube/client.ts";
 import type { ConfigMap, KubeObject, ObjectMeta, Secret } from "./kube/objects.ts";
+import { type FailureLog, namesOf } from "./kube/failure_log.ts";
 import { Reflector } from "./kube/reflector.ts";
 import { SharedConnection } from "./kube/shared_connection.ts";
 import { type Change, Store } from "./kube/store.ts";
@@ -46,6 +47,8 @@ export interface ClusterViewOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
+  /** Tells what fails. */
+  readonly failures: FailureLog;
   /** For tests: how long a watch may be silent, in milliseconds. */
   readonly idleTimeoutMs?: number;
 }
@@ -58,6 +61,7 @@ interface WatchScope {
   readonly labelSelector?: string;
   readonly fieldSelector?: string;
   readonly keyOf?: (metadata: ObjectMeta) => string;
+  readonly explain?: (code: number) => string | undefined;
   readonly onRefused?: (code: number, message: string) => void;
 }
 
@@ -77,7 +81,11 @@ export class ClusterView {
   readonly #setSynced: () => void;
   #isSynced = false;
   /** Of each watch, whether it has had a complete list. */
-  readonly #lists: { synced: boolean; readonly optionalNamespace: string | undefined }[] = [];
+  readonly #lists: {
+    readonly name: string;
+    synced: boolean;
+    readonly optionalNamespace: string | undefined;
+  }[] = [];
   /** Keys of targets, by kind and by the Bundle that their label names. */
   readonly #keysOfBundle: Readonly<Record<TargetKind, Map<string, Set<string>>>> = {
     ConfigMap: new Map(),
@@ -107,7 +115,9 @@ export class ClusterView {
       same: sameVersion,
       onChange: (change) => listener.onBundle(change),
     });
-    this.#watch("bundles", BUNDLES_PATH, this.bundles, (object: Bundle) => readBundle(object, pem));
+    this.#watch("bundles", BUNDLES_PATH, this.bundles, (object: Bundle) => readBundle(object, pem), {
+      explain: (code) => code === 404 ? NO_CRD : undefined,
+    });
 
     this.namespaces = new Store<NamespaceRecord>({
       keyOf: ({ name }) => name,
@@ -159,13 +169,13 @@ export class ClusterView {
       });
       // RBAC lets whoever may list one name list all objects of that name, if no others are asked for.
       const scopes = kind === "Secret" && secretTargetNames.length > 0
-        ? secretTargetNames.map((name) => ({ fieldSelector: `metadata.name=${name}` }))
-        : [{}];
+        ? secretTargetNames.map((name) => ({ fieldSelector: `metadata.name=${name}`, of: ` ${name}` }))
+        : [{ of: "" }];
       for (const namespace of targetNamespaces.length > 0 ? targetNamespaces : [undefined]) {
         const place = namespace === undefined ? "" : `/namespaces/${encodeURIComponent(namespace)}`;
-        for (const scope of scopes) {
+        for (const { of, ...scope } of scopes) {
           this.#watch(
-            `target ${resource}`,
+            `target ${resource}${of}${namespace === undefined ? "" : ` in ${namespace}`}`,
             `/api/v1${place}/${resource}`,
             store,
             (object) => this.#sharing(readTarget(kind, object)),
@@ -201,12 +211,28 @@ export class ClusterView {
     return this.#isSynced;
   }
 
+  /** Which watches have had no complete list yet, and why, in words for the user; undefined once {@linkcode isSynced}. */
+  get notSynced(): string | undefined {
+    if (this.#isSynced) return undefined;
+    const namesByCause = new Map<string, string[]>();
+    for (const { name } of this.#awaitedLists()) {
+      const cause = this.#options.failures.causeOf(name) ?? "the list is not complete yet";
+      namesByCause.getOrInsertComputed(cause, () => []).push(name);
+    }
+    const causes = [...namesByCause].map(([cause, names]) => `${namesOf(names)}: ${cause}`);
+    return ["Not all stores have synced", ...causes].join("\n");
+  }
+
   #noteSynced(): void {
     if (this.#isSynced) return;
-    this.#isSynced = this.#lists.every(({ synced, optionalNamespace }) =>
-      synced || (optionalNamespace !== undefined && this.namespaces.get(optionalNamespace) === undefined)
-    );
+    this.#isSynced = this.#awaitedLists().length === 0;
     if (this.#isSynced) this.#setSynced();
+  }
+
+  #awaitedLists(): { readonly name: string }[] {
+    return this.#lists.filter(({ synced, optionalNamespace }) =>
+      !synced && (optionalNamespace === undefined || this.namespaces.get(optionalNamespace) !== undefined)
+    );
   }
 
   /** The targets of a kind whose label names `bundle`; found without a look at those of other Bundles. */
@@ -247,13 +273,13 @@ export class ClusterView {
     convert: (object: O) => T,
     { optionalNamespace, ...scope }: WatchScope = {},
   ): void {
-    const { connect, clock, random, log, idleTimeoutMs } = this.#options;
+    const { connect, clock, random, log, failures, idleTimeoutMs } = this.#options;
     if (this.#reflectors.length % WATCHES_PER_CONNECTION === 0) {
       this.#connections.push(new SharedConnection(connect()));
     }
     const connection = this.#connections.at(-1) ?? new SharedConnection(connect());
     const writer = store.writer();
-    const list = { synced: false, optionalNamespace };
+    const list = { name, synced: false, optionalNamespace };
     this.#lists.push(list);
     this.#reflectors.push(
       new Reflector({
@@ -274,11 +300,18 @@ export class ClusterView {
         clock,
         random,
         log,
+        failures,
         ...(idleTimeoutMs === undefined ? {} : { idleTimeoutMs }),
       }),
     );
   }
 }
+
+/** What it means that the API server does not know Bundles. */
+const NO_CRD =
+  "the CustomResourceDefinition bundles.trust.cert-manager.io is not installed: install it with " +
+  '"kubectl apply --server-side -f deploy/crds/trust.cert-manager.io_bundles.yaml", or with the value crds.enabled=true of ' +
+  "the Helm chart";
 
 /** Whether a refusal lasts until somebody does something about it: missing credentials, rights, or the resource itself. */
 function isForGood(code: number): boolean {

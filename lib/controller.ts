@@ -101,8 +101,8 @@ interface BundleState {
   written: { readonly status: WrittenStatus; readonly over: string; readonly at: number } | undefined;
   /** When the last pass that had targets written began, by the monotonic clock. */
   markedAt: number | undefined;
-  /** How many targets are wanted; undefined if it is to be counted anew. */
-  wanted: number | undefined;
+  /** How many targets are wanted that can hold all that is asked for, and that cannot; undefined if it is to be counted anew. */
+  wanted: { readonly whole: number; readonly short: number } | undefined;
   /** When all targets were last found right, in milliseconds since the Unix epoch. */
   lastSuccess: number | undefined;
 }
@@ -248,15 +248,15 @@ export class Controller {
   *figures(): IterableIterator<readonly [bundle: string, figures: BundleFigures]> {
     for (const [name, state] of this.#states) {
       const { resolution, pending, lastSuccess } = state;
-      const wanted = state.wanted ??= this.#countWanted(state);
-      const failed = wrongTargets(state).length;
+      const { whole, short } = state.wanted ??= this.#countWanted(state);
+      const wrong = wrongTargets(state).length;
       yield [name, {
         certificates: resolution.ok ? resolution.version.pool.length : 0,
         emptySources: resolution.emptySources,
         cycleSize: resolution.cycleSize,
         earliestExpiry: resolution.ok ? resolution.version.earliestExpiry : undefined,
-        inSync: Math.max(0, wanted - failed - pending.size),
-        failed,
+        inSync: Math.max(0, whole - wrong - pending.size),
+        failed: wrong + short,
         pending: pending.size,
         lastSuccess,
       }];
@@ -408,7 +408,10 @@ export class Controller {
       ...(encodeKeyStore && { encodeKeyStore }),
       ...(previous?.lastGood && { previous: previous.lastGood }),
     });
-    if (resolution.ok && previous?.bundle.generation !== bundle.generation) this.#reports.refused(bundle);
+    if (resolution.ok && previous?.bundle.generation !== bundle.generation) {
+      this.#reports.refused(bundle);
+      this.#reports.notForJava(bundle);
+    }
     this.#reports.noticed(bundle, resolution.notices, previous?.resolution.notices);
     const state: BundleState = previous ?? {
       bundle,
@@ -633,7 +636,10 @@ export class Controller {
   /** Status is due once every target has been tried. */
   #afterOutcome(state: BundleState): void {
     if (state.pending.size > 0) return;
-    if (state.resolution.ok && wrongTargets(state).length === 0) {
+    const { resolution } = state;
+    if (
+      resolution.ok && wrongTargets(state).length === 0 && resolution.version.contents.every(isWhole)
+    ) {
       state.lastSuccess = this.#options.clock.now();
     }
     this.#statuses.add(state.bundle.name);
@@ -709,14 +715,21 @@ export class Controller {
     if (version === stored.resourceVersion) return "unchanged";
   }
 
-  #countWanted({ resolution }: BundleState): number {
-    if (!resolution.ok) return 0;
+  #countWanted({ resolution }: BundleState): { whole: number; short: number } {
+    if (!resolution.ok) return { whole: 0, short: 0 };
     let namespaces = 0;
     for (const { name } of this.#options.view.namespaces.values()) {
       if (this.#selects(resolution, name)) namespaces++;
     }
-    return namespaces * resolution.version.contents.length;
+    const { contents } = resolution.version;
+    const whole = contents.filter(isWhole).length;
+    return { whole: namespaces * whole, short: namespaces * (contents.length - whole) };
   }
+}
+
+/** Whether targets can hold all that is asked for. */
+function isWhole({ shortfall }: TargetContent): boolean {
+  return shortfall === undefined;
 }
 
 /** Targets that are still to be brought to what is wanted, by key: now, or after a pause. */

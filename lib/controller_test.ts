@@ -689,6 +689,89 @@ Deno.test("a source that cannot be read is told once, however often it is tried"
   assert.equal(world.events.length, 1);
 });
 
+Deno.test("a password that Java cannot take stops no certificate, and is told once for each change of the Bundle", async () => {
+  await using world = example();
+  const put = (certificate = ROOT_1, password = "pässword") =>
+    world.putBundle("example", {
+      ...spec("ca.crt", certificate),
+      target: { ...spec().target, additionalFormats: { pkcs12: { key: "ca.p12", password } } },
+    });
+  const told = () => world.events.filter(({ reason }) => reason === "KeyStoreNotForJava");
+  put();
+  await world.start();
+  assert.equal(world.target("app", "example")?.data?.["ca.crt"], canonicalPem(ROOT_1));
+  assert.deepEqual(Object.keys(world.target("app", "example")?.binaryData ?? {}), ["ca.p12"]);
+  assert.equal(told().length, 1);
+  assert.equal(world.condition("example")?.status, "True");
+  // Nothing changes: nothing is told.
+  world.putNamespace("new", { team: "x" });
+  await world.clock.advance(MINUTE);
+  assert.equal(told().length, 1);
+  put(ROOT_2);
+  await world.clock.advance(MINUTE);
+  assert.equal(world.target("app", "example")?.data?.["ca.crt"], canonicalPem(ROOT_2));
+  assert.equal(told().length, 2);
+  put(ROOT_2, "password");
+  await world.clock.advance(MINUTE);
+  assert.equal(told().length, 2);
+  assert.ok(
+    ![...world.log, ...world.events.map(({ note }) => note)].some((text) => text.includes("pässword")),
+  );
+});
+
+Deno.test("what the API server would take in no target is not sent, and targets stay as they are", async () => {
+  await using world = example();
+  const put = (key: string, secretKey: string, certificate = ROOT_1) =>
+    world.putBundle("example", {
+      ...spec(key, certificate),
+      target: { ...spec(key).target, secret: { key: secretKey } },
+    });
+  put("ca.crt", "ca.crt");
+  const controller = await world.start({ secretTargetsEnabled: true });
+  const before = world.target("app", "example");
+  assert.equal(before?.data?.["ca.crt"], canonicalPem(ROOT_1));
+
+  const written = world.writes.length;
+  put("certs/ca.pem", "ca.crt", ROOT_2);
+  await world.clock.advance(MINUTE);
+  world.putNamespace("new", { team: "x" });
+  await world.clock.advance(60 * MINUTE);
+  assert.deepEqual(world.target("app", "example"), before);
+  assert.equal(world.target("new", "example"), undefined);
+  // The other kind goes on.
+  for (const namespace of ["app", "new"]) {
+    const { data = {} } = world.target(namespace, "example", "Secret") ?? {};
+    assert.equal(atob(data["ca.crt"] ?? ""), canonicalPem(ROOT_2));
+  }
+  const writes = world.writes.slice(written).map(({ path }) => path);
+  assert.deepEqual(writes.filter((path) => path.includes("/configmaps/")), []);
+  assert.ok(writes.length <= 4, `${writes.length} writes: ${writes}`); // two Secrets, and the status
+  assert.equal(world.condition("example")?.reason, "SyncConfigMapTargetFailed");
+  const [[, figures] = []] = [...controller.figures()];
+  assert.deepEqual([figures?.inSync, figures?.failed, figures?.pending], [2, 2, 0]);
+
+  // A target that is not wanted any more is cleaned all the same.
+  world.putNamespace("app");
+  await world.clock.advance(MINUTE);
+  assert.equal(world.target("app", "example"), undefined);
+  put("ca.pem", "ca.crt", ROOT_2);
+  await world.clock.advance(MINUTE);
+  assert.equal(world.target("new", "example")?.data?.["ca.pem"], canonicalPem(ROOT_2));
+  assert.equal(world.condition("example")?.status, "True");
+});
+
+Deno.test("a target that fails is not tried any more once nothing could be written to it at all", async () => {
+  await using world = example();
+  world.server.intercept = (request) =>
+    request.path.includes("/configmaps/") && "body" in request ? status(403, "Forbidden", "no") : undefined;
+  await world.start();
+  world.putBundle("example", spec("a/b"));
+  await world.clock.advance(MINUTE);
+  const written = world.writes.length;
+  await world.clock.advance(60 * MINUTE);
+  assert.equal(world.writes.length, written);
+});
+
 Deno.test("nothing is written for a Bundle that is being deleted", async () => {
   await using world = example();
   for (let i = 0; i < 100; i++) world.putNamespace(`n${i}`, { team: "x" });
@@ -704,6 +787,34 @@ Deno.test("nothing is written for a Bundle that is being deleted", async () => {
   assert.deepEqual(world.targets(), []);
 });
 
+Deno.test("a Bundle that a finalizer of somebody else holds is frozen until it is gone", async () => {
+  await using world = example();
+  world.putNamespace("other", { team: "x" });
+  await world.start();
+  const [bundle] = world.server.objects(BUNDLES_PATH);
+  assert.ok(bundle !== undefined);
+  const writes = await world.writesOf(async () => {
+    const metadata = {
+      ...bundle.metadata,
+      deletionTimestamp: "2030-01-01T00:00:00Z",
+      finalizers: ["example.com/hold"],
+    };
+    world.server.put(BUNDLES_PATH, {
+      ...bundle,
+      metadata: { ...metadata, generation: 2 },
+      ...{ spec: spec("ca.crt", ROOT_2) },
+    });
+    await world.clock.advance(MINUTE);
+    world.editTarget("app", "example", ({ data }) => data && (data["ca.crt"] = "x"));
+    world.server.remove(collectionOf("ConfigMap", "other"), "example");
+    world.putNamespace("new", { team: "x" });
+    await world.clock.advance(60 * MINUTE);
+  });
+  assert.deepEqual(writes, []);
+  assert.equal(world.target("app", "example")?.data?.["ca.crt"], "x");
+  assert.equal(world.target("other", "example"), undefined);
+});
+
 Deno.test("who does not lead writes nothing, and does not complain", async () => {
   await using world = example();
   let leads = true;
@@ -712,7 +823,7 @@ Deno.test("who does not lead writes nothing, and does not complain", async () =>
   const lines = world.log.length;
   world.putBundle("example", spec("ca.crt", ROOT_2));
   assert.deepEqual(await world.writesOf(() => world.clock.advance(MINUTE)), []);
-  assert.deepEqual(world.log.slice(lines).filter((line) => line.includes("ERROR")), []);
+  assert.deepEqual(world.log.slice(lines).filter((line) => line.includes("level=ERROR")), []);
 });
 
 Deno.test("an end in the middle of a bulk leaves nothing behind", async () => {

@@ -43,6 +43,7 @@ export function decide(
   owner: Owner,
   shown: Shown = { managedFields: false },
 ): Step {
+  if (wanted?.frozen === true) return "keep"; // the API server would refuse it
   const isRight = wanted !== undefined
     ? observed !== undefined && isCurrent(observed, wanted, owner)
     : observed === undefined || !isStale(observed, owner);

@@ -9,7 +9,7 @@ function setUp(options: Pick<LogOptions, "format"> & { level?: number }) {
   return { log, clock, take: () => lines.splice(0) };
 }
 
-Deno.test("text lines are time, severity, message and key=value", async (t) => {
+Deno.test("text lines are logfmt as Go's log/slog writes it", async (t) => {
   const table: {
     name: string;
     fields: Parameters<ReturnType<typeof createLogger>["info"]>[1];
@@ -32,25 +32,40 @@ Deno.test("text lines are time, severity, message and key=value", async (t) => {
       fields: { a: "b\nERROR c" },
       text: String.raw` a="b\nERROR c"`,
     },
-    { name: "terminal escapes", fields: { a: "\u001b[31m" }, text: String.raw` a="\u001b[31m"` },
+    { name: "terminal escapes", fields: { a: "\u001b[31m" }, text: String.raw` a="\x1b[31m"` },
+    {
+      name: "blanks of Unicode",
+      fields: { a: "\u00a0", b: "\u2028" },
+      text: String.raw` a="\u00a0" b="\u2028"`,
+    },
+    { name: "invisible characters", fields: { a: "b\u200b" }, text: String.raw` a="b\u200b"` },
+    { name: "DEL", fields: { a: "\x7f" }, text: String.raw` a="\x7f"` },
+    { name: "the replacement character", fields: { a: "\ufffd" }, text: ' a="\ufffd"' },
+    {
+      name: "other text is one word",
+      fields: { a: String.raw`back\slash`, b: "{x}", c: "ä日…😀", d: "<>&", e: "[a]", f: "a,b;c'd`" },
+      text: String.raw` a=back\slash b={x} c=ä日…😀 d=<>& e=[a] f=a,b;c'd` + "`",
+    },
   ];
   for (const { name, fields, text } of table) {
     await t.step(name, () => {
       const { log, take } = setUp({ format: "text" });
       log.info("It happened", fields);
-      assert.deepEqual(take(), [`2030-01-02T03:04:05.678Z INFO It happened${text}`]);
+      assert.deepEqual(take(), [`time=2030-01-02T03:04:05.678Z level=INFO msg="It happened"${text}`]);
+      log.info("Happened", fields);
+      assert.deepEqual(take(), [`time=2030-01-02T03:04:05.678Z level=INFO msg=Happened${text}`]);
     });
   }
 });
 
-Deno.test("JSON lines are one object each", () => {
+Deno.test("JSON lines are one object each, as Go's log/slog writes them", () => {
   const { log, take } = setUp({ format: "json" });
   log.info("It happened", { text: 'a\n"b"', n: 1, yes: true, none: undefined });
   log.error("It failed", new Error("why"), { bundle: "b" });
   const lines = take();
   assert.deepEqual(lines.map((line) => JSON.parse(line)), [
-    { ts: "2030-01-02T03:04:05.678Z", level: "info", msg: "It happened", text: 'a\n"b"', n: 1, yes: true },
-    { ts: "2030-01-02T03:04:05.678Z", level: "error", msg: "It failed", err: "why", bundle: "b" },
+    { time: "2030-01-02T03:04:05.678Z", level: "INFO", msg: "It happened", text: 'a\n"b"', n: 1, yes: true },
+    { time: "2030-01-02T03:04:05.678Z", level: "ERROR", msg: "It failed", err: "why", bundle: "b" },
   ]);
   assert.ok(lines.every((line) => !line.includes("\n")));
 });
@@ -63,6 +78,28 @@ Deno.test("what is chattier than the level is not written", async (t) => {
       log.info("Line");
       assert.equal(take().length, level + 2);
     });
+  }
+});
+
+Deno.test("what is chattier has a lower level, as logr gives it to log/slog", () => {
+  for (
+    const [format, levelOf] of [
+      ["json", (line: string) => JSON.parse(line).level],
+      ["text", (line: string) => /level=(\S+)/.exec(line)?.[1]],
+    ] as const
+  ) {
+    const { log, take } = setUp({ format, level: 5 });
+    for (let verbosity = 0; verbosity <= 5; verbosity++) log.info("Line", {}, verbosity);
+    log.error("Line", "why");
+    assert.deepEqual(take().map(levelOf), [
+      "INFO",
+      "DEBUG+3",
+      "DEBUG+2",
+      "DEBUG+1",
+      "DEBUG",
+      "DEBUG-1",
+      "ERROR",
+    ]);
   }
 });
 
@@ -82,7 +119,9 @@ Deno.test("an error is its message; its stack is for level 5", async (t) => {
       const text = setUp({ format: "text", level });
       text.log.error("Failed", error, { a: 1 });
       const quoted = /\s/.test(err) ? JSON.stringify(err) : err;
-      assert.deepEqual(text.take(), [`2030-01-02T03:04:05.678Z ERROR Failed err=${quoted} a=1`]);
+      assert.deepEqual(text.take(), [
+        `time=2030-01-02T03:04:05.678Z level=ERROR msg=Failed err=${quoted} a=1`,
+      ]);
     });
   }
 });
@@ -94,8 +133,8 @@ Deno.test("a logger can carry fields, which a line may overrule", () => {
   child.error("Two", new Error("e"), { a: 5 });
   log.info("Three");
   assert.deepEqual(take().map((line) => line.replace(/^\S+ /, "")), [
-    "INFO One a=1 b=3 c=4",
-    "ERROR Two err=e a=5 b=3",
-    "INFO Three",
+    "level=INFO msg=One a=1 b=3 c=4",
+    "level=ERROR msg=Two a=5 b=3 err=e",
+    "level=INFO msg=Three",
   ]);
 });

@@ -12,6 +12,7 @@ import { type HttpServer, type Route, serveHttp } from "./http_server.ts";
 import type { KubeClient } from "./kube/client.ts";
 import type { ClusterConfig } from "./kube/config.ts";
 import { EventRecorder } from "./kube/event_recorder.ts";
+import { FailureLog } from "./kube/failure_log.ts";
 import { readFailure } from "./kube/host.ts";
 import { createKubeClient } from "./kube/http_client.ts";
 import { LeaderElection, LeaseLostError } from "./kube/lease.ts";
@@ -82,6 +83,7 @@ export async function runOperator(context: OperatorContext, signal: AbortSignal)
   const writing = connect();
   const leasing = connect();
 
+  const failures = new FailureLog({ clock, log });
   const view: ClusterView = new ClusterView({
     connect,
     trustNamespace: options.trustNamespace,
@@ -99,9 +101,10 @@ export async function runOperator(context: OperatorContext, signal: AbortSignal)
     clock,
     random,
     log,
+    failures,
     ...(context.watchIdleTimeoutMs === undefined ? {} : { idleTimeoutMs: context.watchIdleTimeoutMs }),
   });
-  const election = options.leaderElect ? electLeader(context, leasing, () => start()) : undefined;
+  const election = options.leaderElect ? electLeader(context, leasing, failures, () => start()) : undefined;
   const events = new EventRecorder({
     client: writing,
     namespace: EVENT_NAMESPACE,
@@ -135,7 +138,7 @@ export async function runOperator(context: OperatorContext, signal: AbortSignal)
 
   let webhook: Webhook | undefined;
   const servers = serve(context, controller, () => {
-    if (!view.isSynced) return "Not all stores have synced";
+    if (view.notSynced !== undefined) return view.notSynced;
     if (!options.webhookEnabled) return undefined;
     return webhook === undefined ? "The webhook does not listen yet" : webhook.problem();
   });
@@ -143,7 +146,7 @@ export async function runOperator(context: OperatorContext, signal: AbortSignal)
   const watched = view.run(watches.signal);
   const lease = new AbortController();
   try {
-    if (options.webhookEnabled) webhook = await serveWebhook(context, view, connect);
+    if (options.webhookEnabled) webhook = await serveWebhook(context, view, failures, connect);
     void view.synced.then(() => log.info("All stores have synced", { bundles: view.bundles.size }));
     metrics.leading(LEASE, false);
     if (election === undefined) start();
@@ -184,6 +187,7 @@ async function endOf(signal: AbortSignal, leads: Promise<void> | undefined): Pro
 function electLeader(
   context: OperatorContext,
   client: KubeClient,
+  failures: FailureLog,
   onStartedLeading: () => void,
 ): LeaderElection {
   const { options, podNamespace, hostname, clock, random, log } = context;
@@ -198,6 +202,7 @@ function electLeader(
     clock,
     random,
     log,
+    failures,
     onStartedLeading,
   });
 }
@@ -206,6 +211,7 @@ function electLeader(
 async function serveWebhook(
   { options, podNamespace, clock, random, log, metrics }: OperatorContext,
   view: ClusterView,
+  failures: FailureLog,
   connect: () => KubeClient,
 ): Promise<Webhook> {
   const { startWebhook } = await import("../webhook/server.ts");
@@ -218,6 +224,7 @@ async function serveWebhook(
       : {
         source: "self",
         connect,
+        failures,
         namespace: podNamespace ?? options.trustNamespace,
         secretName: options.webhookSecretName,
         serviceName: options.webhookServiceName,
@@ -234,9 +241,10 @@ async function serveWebhook(
 /** What the webhook's warnings are made of. */
 function knownObjects(
   view: ClusterView,
-  { targetNamespaces, allowNegativeSerialNumbers }: Options,
+  { trustNamespace, targetNamespaces, allowNegativeSerialNumbers }: Options,
 ): KnownObjects {
   return {
+    trustNamespace,
     pem: { allowNegativeSerialNumbers },
     get synced() {
       return view.isSynced;

@@ -8,12 +8,19 @@ import {
   type TargetTemplate,
 } from "./api/bundle.ts";
 import { type LabelSelector, parseLabelSelector } from "./api/label_selector.ts";
+import { targetLimits } from "./api/target_limits.ts";
 import type { Certificate } from "./certs/certificate.ts";
 import { pemOf } from "./certs/pem_of.ts";
 import { earliestNotAfter } from "./certs/pool.ts";
 import { targetHash } from "./hash.ts";
 import type { OwnerReference } from "./kube/objects.ts";
-import { encodeKeyStores, type KeyStore, type KeyStoreEncoder, keyStoreNotices } from "./key_stores.ts";
+import {
+  type EncodedKeyStores,
+  encodeKeyStores,
+  type KeyStore,
+  type KeyStoreEncoder,
+  keyStoreNotices,
+} from "./key_stores.ts";
 import { layoutOf } from "./layout.ts";
 import type { BundleRecord } from "./records/bundle_record.ts";
 import { ownedFields } from "./records/target_record.ts";
@@ -32,6 +39,10 @@ export interface TargetContent {
   readonly layout: string | undefined;
   /** Body of the server-side apply, without a namespace: encoded once, the same bytes for every namespace. */
   readonly body: Uint8Array<ArrayBuffer>;
+  /** Why targets cannot hold all that the Bundle asks for, whatever their namespace; absent if they can. */
+  readonly shortfall?: string;
+  /** Whether the API server would take nothing at all: then targets stay as they are, and the body is empty. */
+  readonly frozen?: true;
 }
 
 /** What all targets of a Bundle must hold, until a source or the Bundle changes. */
@@ -116,7 +127,6 @@ export function resolve(bundle: BundleRecord, options: ResolveOptions): Resoluti
   const version = former !== undefined && isSameBundle(bundle, options.previous?.bundle)
     ? former
     : encodeVersion(bundle, gathered.pool, options.encodeKeyStore, former?.keyStores ?? []);
-  if ("reason" in version) return problem(version.reason, version.message, version.retry);
   const { defaultCaVersion } = gathered;
   const unreadable = version === former || version.keyStores.length === 0
     ? []
@@ -153,54 +163,69 @@ function encodeVersion(
   pool: readonly Certificate[],
   encodeKeyStore: KeyStoreEncoder | undefined,
   formerKeyStores: readonly KeyStore[],
-): Version | Problem {
+): Version {
   const pem = pemOf(pool);
   const { target } = bundle;
   const templates = ([["ConfigMap", target.configMap], ["Secret", target.secret]] as const)
     .flatMap(([kind, template]) => template === undefined ? [] : [{ kind, template }]);
-  const [first] = templates;
-  let keyStores: readonly KeyStore[] = [];
-  if (first !== undefined && target.additionalFormats !== undefined) {
+  let encoded: EncodedKeyStores = { keyStores: [], failures: {} };
+  if (templates.length > 0 && target.additionalFormats !== undefined) {
     if (encodeKeyStore === undefined) {
       throw new TypeError("A Bundle asks for key stores, but no encoder was passed");
     }
-    try {
-      keyStores = encodeKeyStores(pool, target.additionalFormats, encodeKeyStore, formerKeyStores);
-    } catch (error) {
-      return failedTarget(first.kind, `failed to encode key stores: ${messageOf(error)}`);
-    }
+    encoded = encodeKeyStores(pool, target.additionalFormats, encodeKeyStore, formerKeyStores);
   }
-  const contents: TargetContent[] = [];
-  for (const { kind, template } of templates) {
-    const sizes = new Map([[template.key, pem.length]]);
-    for (const { key, bytes } of keyStores) sizes.set(key, bytes.length);
-    const sum = [...sizes.values()].reduce((a, b) => a + b, 0);
-    if (sum > MAX_DATA_BYTES) return failedTarget(kind, oversize(sizes, sum));
-    const hash = targetHash(pem, target.additionalFormats, template.metadata);
-    const layout = layoutOf(template.key, target.additionalFormats);
-    const body = targetBody(kind, bundle, template, pem, hash, layout, keyStores);
-    contents.push({
-      kind,
-      hash,
-      keys: [...sizes.keys()],
-      owned: ownedFields({
-        data: Object.keys(body.data),
-        binaryData: Object.keys(body.binaryData ?? {}),
-        labels: body.metadata.labels,
-        annotations: body.metadata.annotations,
-      }),
-      layout,
-      body: new TextEncoder().encode(JSON.stringify(body)),
-    });
-  }
-  return { pool, contents, keyStores, earliestExpiry: earliestNotAfter(pool) ?? Infinity };
+  return {
+    pool,
+    contents: templates.map(({ kind, template }) => encodeContent(bundle, kind, template, pem, encoded)),
+    keyStores: encoded.keyStores,
+    earliestExpiry: earliestNotAfter(pool) ?? Infinity,
+  };
 }
 
-function failedTarget(kind: TargetKind, cause: string): Problem {
+/**
+ * What targets of one kind must hold. A key store that cannot be in them is left out, so that the certificates get there in all
+ * other formats; what makes the API server refuse the whole object leaves targets as they are.
+ */
+function encodeContent(
+  bundle: BundleRecord,
+  kind: TargetKind,
+  template: TargetTemplate,
+  pem: string,
+  { keyStores, failures }: EncodedKeyStores,
+): TargetContent {
+  const { name, target: { additionalFormats } } = bundle;
+  const hash = targetHash(pem, additionalFormats, template.metadata);
+  const { whole, stores } = targetLimits(name, kind, template, additionalFormats);
+  const problems = [...whole];
+  const leftOut = { ...failures, ...stores };
+  const fitting = keyStores.filter(({ options }) => leftOut[options.format] === undefined);
+  const sizes = new Map([
+    [template.key, pem.length],
+    ...fitting.map(({ key, bytes }) => [key, bytes.length] as const),
+  ]);
+  const sum = [...sizes.values()].reduce((a, b) => a + b, 0);
+  if (sum > MAX_DATA_BYTES) problems.push(oversize(sizes, sum));
+  if (problems.length > 0) {
+    const nothing = { keys: [], owned: "", layout: undefined, body: new Uint8Array() };
+    return { kind, hash, ...nothing, shortfall: problems.join("; "), frozen: true };
+  }
+  const missing = Object.values(leftOut).map((problem) => `${problem} (left out)`).join("; ");
+  const layout = layoutOf(template.key, additionalFormats);
+  const body = targetBody(kind, bundle, template, pem, hash, layout, fitting);
   return {
-    reason: `Sync${kind}TargetFailed`,
-    message: `Failed to sync bundle ${kind} to any namespace: ${cause}`,
-    retry: false,
+    kind,
+    hash,
+    keys: [...sizes.keys()],
+    owned: ownedFields({
+      data: Object.keys(body.data),
+      binaryData: Object.keys(body.binaryData ?? {}),
+      labels: body.metadata.labels,
+      annotations: body.metadata.annotations,
+    }),
+    layout,
+    body: new TextEncoder().encode(JSON.stringify(body)),
+    ...(missing === "" ? {} : { shortfall: missing }),
   };
 }
 

@@ -4,6 +4,7 @@ import {
   base64,
   type BundleParts,
   bundleRecord,
+  canonicalPem,
   configMap,
   EXPIRED,
   LEAF,
@@ -17,7 +18,9 @@ import {
 } from "../tests/builders.ts";
 import type { BundleTarget, TargetMetadata } from "./api/bundle.ts";
 import type { KeyStoreEncoder } from "./key_stores.ts";
+import { targetHash } from "./hash.ts";
 import { type Problem, resolve, type ResolveOptions, type TargetContent } from "./resolve.ts";
+import { foldStatus } from "./status.ts";
 
 const NOW = Date.parse("2030-01-01T00:00:00Z");
 
@@ -59,9 +62,6 @@ const additionalFormats = {
   jks: { key: "ca.jks", password: "changeit" },
   pkcs12: { key: "ca.p12", password: "", profile: "Modern2023" },
 } as const;
-
-/** Of sources of which nothing is odd. */
-const FACTS = { notices: [], emptySources: 0, cycleSize: 0 };
 
 Deno.test("the apply bodies", async (t) => {
   const table: { name: string; target: BundleTarget }[] = [
@@ -259,40 +259,105 @@ Deno.test("a target may hold as much as the API server takes, and not one byte m
   });
   await t.step("more", () => {
     const bytes = limit - ROOT_1.pem.length + 1;
-    assert.deepEqual(resolved({ target }, store(bytes)), {
-      ...FACTS,
-      ok: false,
-      problem: {
-        reason: "SyncConfigMapTargetFailed",
-        message: "Failed to sync bundle ConfigMap to any namespace: the target would hold 1048577 bytes " +
-          `(ca.crt: ${ROOT_1.pem.length}, ca.jks: ${bytes}), more than the 1048576 that the API server allows; ` +
-          "remove sources or formats, or split the Bundle",
-        retry: false,
-      },
-    });
+    assertFrozen(
+      { target },
+      store(bytes),
+      `the target would hold 1048577 bytes (ca.crt: ${ROOT_1.pem.length}, ca.jks: ${bytes}), more than the 1048576 that the API ` +
+        "server allows; remove sources or formats, or split the Bundle",
+    );
   });
 });
 
-Deno.test("key stores that cannot be encoded are a problem of the Bundle", async (t) => {
-  const fails: KeyStoreEncoder = () => {
-    throw new Error("the password cannot be used");
-  };
-  for (
-    const [kind, target] of [
-      ["ConfigMap", { configMap: { key: "k" }, secret: { key: "k" }, additionalFormats }],
-      ["Secret", { secret: { key: "k" }, additionalFormats }],
-    ] as const
-  ) {
-    await t.step(kind, () => {
-      assert.deepEqual(resolved({ target }, { encodeKeyStore: fails }), {
-        ...FACTS,
-        ok: false,
-        problem: {
-          reason: `Sync${kind}TargetFailed`,
-          message:
-            `Failed to sync bundle ${kind} to any namespace: failed to encode key stores: the password cannot be used`,
-          retry: false,
-        },
+/** Nothing is written to targets of a Bundle with only a ConfigMap, which stay as they are, and the condition says why. */
+function assertFrozen(
+  bundle: Parameters<typeof resolved>[0],
+  options: Partial<ResolveOptions>,
+  cause: string,
+): void {
+  const resolution = resolved(bundle, options);
+  assert.ok(resolution.ok);
+  const [content, ...others] = resolution.version.contents;
+  assert.deepEqual([content?.kind, content?.frozen, others.length], ["ConfigMap", true, 0]);
+  assert.equal(content?.body.length, 0);
+  const { status, reason, message, note } = foldStatus(resolution, [], false, undefined);
+  assert.deepEqual({ status, reason, message, note }, {
+    status: "False",
+    reason: "SyncConfigMapTargetFailed",
+    message: `Failed to sync bundle ConfigMap to any namespace: ${cause}`,
+    note: message,
+  });
+}
+
+Deno.test("what the API server would take in no target is not sent, and does not hold back the other kind", () => {
+  const target = { configMap: { key: "certs/ca.pem" }, secret: { key: "ca.pem" } };
+  const cause =
+    "spec.target.configMap.key: is no key that ConfigMaps and Secrets can have: use only letters, digits, " +
+    "'-', '_' and '.'";
+  assertFrozen({ target: { configMap: target.configMap } }, {}, cause);
+  const resolution = resolved({ target }, { secretTargetsEnabled: true });
+  assert.ok(resolution.ok);
+  const [configMap, secret] = resolution.version.contents;
+  assert.deepEqual([configMap?.frozen, configMap?.shortfall], [true, cause]);
+  assert.deepEqual([secret?.frozen, secret?.shortfall, secret?.keys], [undefined, undefined, ["ca.pem"]]);
+  assert.equal(foldStatus(resolution, [], false, undefined).reason, "SyncConfigMapTargetFailed");
+});
+
+Deno.test("a key store that cannot be in the target is left out, and all else is written", async (t) => {
+  const jks = "spec.target.additionalFormats.jks";
+  const table: {
+    name: string;
+    target: BundleTarget;
+    encode?: KeyStoreEncoder;
+    keys: string;
+    cause: string;
+  }[] = [
+    {
+      name: "its key is none",
+      target: {
+        configMap: { key: "ca.crt" },
+        additionalFormats: { jks: { key: "a/b" }, pkcs12: { key: "p" } },
+      },
+      keys: "ca.crt/p",
+      cause:
+        `${jks}.key: is no key that ConfigMaps and Secrets can have: use only letters, digits, '-', '_' and '.'`,
+    },
+    {
+      name: "its key is that of the PEM",
+      target: { configMap: { key: "k" }, additionalFormats: { jks: { key: "k" }, pkcs12: { key: "p" } } },
+      keys: "k/p",
+      cause: `${jks}.key: is the key of another output`,
+    },
+    {
+      name: "it cannot be encoded",
+      target: { configMap: { key: "k" }, additionalFormats: { jks: { key: "j" }, pkcs12: { key: "p" } } },
+      encode: (pool, options) => {
+        if (options.format === "jks") throw new Error("a mistake in the program");
+        return encodeKeyStore(pool, options);
+      },
+      keys: "k/p",
+      cause: `${jks}: failed to encode: a mistake in the program`,
+    },
+  ];
+  for (const { name, target, encode = encodeKeyStore, keys, cause } of table) {
+    await t.step(name, () => {
+      const resolution = resolved({ target }, { encodeKeyStore: encode });
+      assert.ok(resolution.ok);
+      const [content] = resolution.version.contents;
+      assert.ok(content !== undefined);
+      const { data, binaryData } = bodyOf(content);
+      assert.deepEqual([content.keys.toSorted().join("/"), content.frozen], [keys, undefined]);
+      assert.equal(Object.values(data).join(), canonicalPem(ROOT_1));
+      assert.deepEqual(Object.keys(binaryData), ["p"]);
+      // The hash is that of the Go project: of what is asked for.
+      assert.equal(
+        content.hash,
+        targetHash(canonicalPem(ROOT_1), target.additionalFormats, undefined),
+      );
+      const { status, reason, message } = foldStatus(resolution, [], false, undefined);
+      assert.deepEqual({ status, reason, message }, {
+        status: "False",
+        reason: "SyncConfigMapTargetFailed",
+        message: `Failed to sync bundle ConfigMap to any namespace in full: ${cause} (left out)`,
       });
     });
   }

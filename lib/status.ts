@@ -11,7 +11,7 @@ export interface TargetFailure {
   readonly cause: string;
 }
 
-/** `metav1.Condition` takes messages of up to this many characters. */
+/** `metav1.Condition` takes messages of up to this many characters (code points; these are never more than UTF-16 units). */
 const MAX_MESSAGE = 32_768;
 
 /** What the status of a Bundle should say. */
@@ -42,7 +42,23 @@ export function foldStatus(
     const message = cut(resolution.problem.message);
     return { status: "False", reason, message, note: message, defaultCaVersion: storedDefaultCaVersion };
   }
+  const short = resolution.version.contents.find(({ shortfall }) => shortfall !== undefined);
   const [first, ...others] = [...failures].sort(byNamespace);
+  if (short !== undefined) {
+    // It is the same in all namespaces, and lasts: whatever else fails in some of them can wait.
+    const more = first === undefined ? "" : ` (and ${others.length + 1} more)`;
+    const inFull = short.frozen === true ? "" : " in full";
+    const message = `${
+      cut(`Failed to sync bundle ${short.kind} to any namespace${inFull}: ${short.shortfall}`)
+    }${more}`;
+    return {
+      status: "False",
+      reason: `Sync${short.kind}TargetFailed`,
+      message,
+      note: message,
+      defaultCaVersion: storedDefaultCaVersion,
+    };
+  }
   if (first !== undefined) {
     const { kind, namespace, cause } = first;
     const more = others.length > 0 ? ` (and ${others.length} more)` : "";
@@ -57,9 +73,11 @@ export function foldStatus(
     };
   }
   const allowed = limited ? "allowed " : "";
-  const message = resolution.selector.empty
-    ? `Successfully synced Bundle to all ${allowed}namespaces`
-    : `Successfully synced Bundle to ${allowed}namespaces that match this label selector: ${resolution.selector}`;
+  const message = cut(
+    resolution.selector.empty
+      ? `Successfully synced Bundle to all ${allowed}namespaces`
+      : `Successfully synced Bundle to ${allowed}namespaces that match this label selector: ${resolution.selector}`,
+  );
   return {
     status: "True",
     reason: "Synced",
@@ -108,8 +126,15 @@ export function statusBody(desired: DesiredStatus, bundle: BundleRecord, now: nu
   };
 }
 
+/**
+ * `message` if the API server takes it, with some room for what is added; else its beginning, and `…`. Never half a character: the
+ * API server would store another one in its place, and the condition would differ from what is wanted for ever.
+ */
 function cut(message: string): string {
-  return message.length <= MAX_MESSAGE - 100 ? message : message.slice(0, MAX_MESSAGE - 101) + "…";
+  const whole = message.toWellFormed();
+  if (whole.length <= MAX_MESSAGE - 100) return whole;
+  // Half a surrogate pair at the end, if any, is dropped.
+  return `${whole.slice(0, MAX_MESSAGE - 101).replace(/[\ud800-\udbff]$/, "")}…`;
 }
 
 /** RFC 3339 in whole seconds, as `metav1.Time` prints. */

@@ -336,3 +336,64 @@ Deno.test("the status bodies", async (t) => {
     });
   }
 });
+
+/** What the API server stores of a message, and shows to the next pass. */
+function asStored(message: string): string {
+  return new TextDecoder().decode(new TextEncoder().encode(JSON.parse(JSON.stringify(message))));
+}
+
+Deno.test("whatever a message is made of, the API server takes it, and stores it as it is", async (t) => {
+  const long = "x".repeat(63);
+  const names = (count: number) => ({
+    matchExpressions: [{
+      key: "kubernetes.io/metadata.name",
+      operator: "In",
+      values: Array.from({ length: count }, (_, i) => `${i}`.padStart(4, "0") + long.slice(4)),
+    }],
+  });
+  const short = (shortfall: string): Resolution => {
+    const resolution = good();
+    assert.ok(resolution.ok);
+    const nothing = { hash: "", keys: [], owned: "", layout: undefined, body: new Uint8Array() };
+    const content = { kind: "ConfigMap", ...nothing, shortfall } as const;
+    return { ...resolution, version: { ...resolution.version, contents: [content] } };
+  };
+  const table: { name: string; resolution: Resolution; failures?: TargetFailure[]; cut: boolean }[] = [
+    { name: "a selector of 400 names", resolution: good(names(400)), cut: false },
+    { name: "a selector of 800 names", resolution: good(names(800)), cut: true },
+    { name: "a selector of 10,000 names", resolution: good(names(10_000)), cut: true },
+    { name: "a long problem", resolution: problem("SourceBuildError", "ä".repeat(100_000)), cut: true },
+    { name: "a long shortfall", resolution: short("y".repeat(100_000)), cut: true },
+    {
+      name: "a long shortfall beside failed targets",
+      resolution: short("y".repeat(100_000)),
+      failures: [failure("a")],
+      cut: true,
+    },
+    {
+      name: "a long refusal of a target",
+      resolution: good(),
+      failures: [failure("a", { cause: "😀".repeat(50_000) }), failure("b")],
+      cut: true,
+    },
+    ...[0, 1].map((odd) => ({
+      name: `characters of two units, cut at any place (${odd})`,
+      resolution: problem("SourceBuildError", "x".repeat(odd) + "😀".repeat(50_000)),
+      cut: true,
+    })),
+    { name: "half a character", resolution: problem("SourceBuildError", "a\ud800b"), cut: false },
+  ];
+  for (const { name, resolution, failures = [], cut } of table) {
+    await t.step(name, () => {
+      for (const limited of [false, true]) {
+        const desired = foldStatus(resolution, failures, limited, undefined);
+        assert.ok([...desired.message].length <= 32_768, `${[...desired.message].length} characters`);
+        assert.equal(desired.message.includes("…"), cut);
+        // Once it is written there is nothing more to write.
+        assert.equal(asStored(desired.message), desired.message);
+        assert.equal(foldStatus(resolution, failures, limited, undefined).message, desired.message);
+        assert.equal(desired.message.isWellFormed(), true);
+      }
+    });
+  }
+});

@@ -6,6 +6,7 @@ import { ClusterView } from "../lib/cluster_view.ts";
 import { Controller, type ControllerOptions } from "../lib/controller.ts";
 import type { KubeRequest } from "../lib/kube/client.ts";
 import type { EventInput } from "../lib/kube/event_recorder.ts";
+import { FailureLog } from "../lib/kube/failure_log.ts";
 import type { Condition, ConfigMap, KubeObject } from "../lib/kube/objects.ts";
 import { createLogger } from "../lib/log.ts";
 import { Metrics } from "../lib/metrics.ts";
@@ -76,6 +77,7 @@ export class ControllerWorld implements AsyncDisposable {
       clock,
       random,
       log,
+      failures: new FailureLog({ clock, log }),
     });
     const controller: Controller = new Controller({
       view,

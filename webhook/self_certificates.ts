@@ -4,6 +4,7 @@ import { subjectOf } from "../lib/certs/subject.ts";
 import type { CancelTimer, Clock } from "../lib/clock.ts";
 import { APPLY_PATCH, type KubeClient } from "../lib/kube/client.ts";
 import { isStatus } from "../lib/kube/errors.ts";
+import { FailureLog } from "../lib/kube/failure_log.ts";
 import type { KubeObject, Secret } from "../lib/kube/objects.ts";
 import { Reflector } from "../lib/kube/reflector.ts";
 import { SharedConnection } from "../lib/kube/shared_connection.ts";
@@ -55,6 +56,8 @@ export interface SelfCertificatesOptions {
   /** Uniform in [0, 1). */
   readonly random: () => number;
   readonly log: Logger;
+  /** Tells what fails; shared by all whose common cause shall be told once. One of its own by default. */
+  readonly failures?: FailureLog;
   readonly times?: SelfTimes;
   /** How long API servers may take to notice a changed configuration, in milliseconds. Default 5,000. */
   readonly noticeMs?: number;
@@ -262,6 +265,7 @@ export class SelfCertificates implements CertificateSource {
   /** Has a look as soon as the Secret or the configuration changes. Only metadata is sent. */
   async #watch(client: KubeClient, signal: AbortSignal): Promise<void> {
     const { namespace, secretName, configurationName, clock, random, log } = this.#options;
+    const { failures = new FailureLog(this.#options) } = this.#options;
     const connection = new SharedConnection(client);
     const wake = () => this.#wake();
     const watch = (name: string, path: string, object: string) =>
@@ -276,6 +280,7 @@ export class SelfCertificates implements CertificateSource {
         clock,
         random,
         log,
+        failures,
       }).run(signal);
     const secrets = `/api/v1/namespaces/${encodeURIComponent(namespace)}/secrets`;
     await Promise.all([

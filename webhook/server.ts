@@ -1,5 +1,6 @@
 import type { Clock } from "../lib/clock.ts";
 import type { KubeClient } from "../lib/kube/client.ts";
+import type { FailureLog } from "../lib/kube/failure_log.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Registry } from "../lib/prometheus.ts";
 import { answerBody, refuseHead } from "./admission_handler.ts";
@@ -23,6 +24,8 @@ export interface WebhookOptions {
       readonly source: "self";
       /** Makes a client with a connection of its own. */
       readonly connect: () => KubeClient;
+      /** Tells what fails. */
+      readonly failures?: FailureLog;
       /** Namespace of the Secret and the Service. */
       readonly namespace: string;
       readonly secretName: string;

@@ -15,11 +15,14 @@ import { isSelfIssued } from "../lib/certs/self_issued.ts";
 import { subjectOf } from "../lib/certs/subject.ts";
 import type { NamespaceRecord } from "../lib/records/namespace_record.ts";
 import type { SourceRecord } from "../lib/records/source_record.ts";
+import { type TargetSearch, targetWarnings } from "./target_warnings.ts";
 
 /** What is known of the cluster without asking it. */
 export interface KnownObjects {
   /** Whether the following is complete; until then nothing is said about it. */
   readonly synced: boolean;
+  /** Name of the trust namespace; without it, nothing is said of objects that targets would take over. */
+  readonly trustNamespace?: string;
   /** The objects of that kind in the trust namespace. */
   sources(kind: TargetKind): Iterable<SourceRecord>;
   /** The object of that kind and name in the trust namespace. */
@@ -61,7 +64,7 @@ const NOT_ALL_CHECKED = "the Bundle is too large to be checked for all warnings"
 
 /**
  * What a user should know about a valid Bundle, short and with advice: certificates and keys that do not belong into a trust
- * bundle, and selectors that match nothing at present. Pure.
+ * bundle, selectors that match nothing at present, and targets that cannot be, or are others'. Pure.
  *
  * Anybody who reaches the webhook can ask for this, with a Bundle of any size, so its cost has a bound: it ends when enough warnings were
  * found, or the steps are used up. The last warning says so then.
@@ -96,6 +99,7 @@ function shortened(text: string): string {
 
 function* allWarnings(bundle: DecodedBundle, search: Search): Generator<string> {
   const { spec } = bundle;
+  yield* targetWarnings(bundle, search);
   const own = ownTargets(bundle);
   for (const [index, source] of spec.sources.entries()) {
     search.spend(1);
@@ -138,7 +142,7 @@ class OutOfSteps extends Error {
  * Answers questions about the known objects for one Bundle, each distinct one once. A step is one source, one object, one requirement
  * that an object is compared with, or what takes as long.
  */
-class Search {
+class Search implements TargetSearch {
   /** Milliseconds since the Unix epoch. */
   readonly now: number;
   readonly #known: KnownObjects;
@@ -159,6 +163,11 @@ class Search {
   /** Whether all objects are known. */
   get synced(): boolean {
     return this.#known.synced;
+  }
+
+  /** Name of the trust namespace, if it is known. */
+  get trustNamespace(): string | undefined {
+    return this.#known.trustNamespace;
   }
 
   /** @throws {OutOfSteps} if fewer are left. */
@@ -317,7 +326,7 @@ function* objectWarnings(
   if (selector !== undefined && search.synced && objects.length === 0) {
     yield `${path}.selector: matches no ${kind} in the trust namespace now; check it, or label the sources`;
   }
-  yield* targetWarnings(object, objects, kind, path, own, search);
+  yield* targetSourceWarnings(object, objects, kind, path, own, search);
   if (key !== undefined && looksLikePrivateKey(key)) {
     yield `${path}.key: "${key}" looks like a private key, which is never distributed; use ca.crt`;
   } else if (kind === "Secret" && key === "tls.crt" && objects.some(isRenewed)) {
@@ -336,7 +345,7 @@ function* objectWarnings(
 const MOST_NAMES = 3;
 
 /** Of sources that are targets: the Bundle's own are not read, and others may close a cycle. */
-function* targetWarnings(
+function* targetSourceWarnings(
   { name, selector, key }: SourceObjectSelector,
   objects: readonly SourceRecord[],
   kind: TargetKind,

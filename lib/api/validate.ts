@@ -30,7 +30,7 @@ const MOST_ERRORS = 100;
 const RESERVED_DOMAINS = ["trust.cert-manager.io/", "trust-manager.io/"] as const;
 
 /**
- * What is wrong with a Bundle, in the order and the words of the Go project, and passwords that key stores cannot have; empty if
+ * What is wrong with a Bundle, in the order and the words of the Go project, and passwords that the API does not allow; empty if
  * nothing is. Pure. What the schema of
  * the CRD refuses already (lengths, numbers of items, types) is not checked again, except where the Go project does.
  * An empty string counts as absent everywhere. Entries of a map are checked in the order of their keys. Of very many errors only
@@ -147,7 +147,7 @@ function* outputKeyErrors(target: NonNullable<BundleSpec["target"]>): Generator<
   }
 }
 
-/** The Go project has no such check: its users are told nothing, and Java cannot open the store. */
+/** The Go project leaves these to the schema. */
 function* passwordErrors({ jks, pkcs12 }: AdditionalFormats): Generator<FieldError> {
   const error = (format: KeyStoreFormat, password: string) => {
     const problem = passwordProblem(format, password);

@@ -6,7 +6,7 @@ import { type PemOptions, readPem } from "./pem.ts";
 export interface DefaultPackage {
   readonly name: string;
   readonly version: string;
-  /** Tells packages apart in status: `<name>-<version>-<first 8 bytes of SHA-256 of the bundle text, hex>`. */
+  /** Tells packages apart in status: `<name>-<version>-<first 8 bytes of SHA-256 of the bundle text, hex>`, of up to 253 characters. */
   readonly id: string;
   readonly certificates: readonly Certificate[];
   /** What is odd about the package, one line each; it can be used all the same. */
@@ -56,13 +56,29 @@ export function parseDefaultPackage(json: string, options: PemOptions = {}): Def
       `Default package has a certificate with a negative serial number, which is skipped: ${fingerprint}`,
     );
   }
+  const id = packageId(name, version, sha256(bundle).slice(0, 16));
+  if (!id.startsWith(`${name}-${version}-`)) {
+    warnings.push(
+      "Default package has so long a name and version that status.defaultCAVersion tells only their beginning",
+    );
+  }
   return {
     name,
     version,
-    id: `${name}-${version}-${sha256(bundle).slice(0, 16)}`,
+    id,
     certificates: result.certificates,
     warnings,
   };
+}
+
+/** `status.defaultCAVersion` takes so many characters. */
+const MAX_ID = 253;
+
+/** Cut before the hash, which alone tells packages apart, if it would be too long for a status. */
+function packageId(name: string, version: string, hash: string): string {
+  const named = `${name}-${version}`.toWellFormed();
+  const room = MAX_ID - 1 - hash.length;
+  return `${named.length <= room ? named : named.slice(0, room).replace(/[\ud800-\udbff]$/, "")}-${hash}`;
 }
 
 function parseObject(json: string): Readonly<Record<string, unknown>> {

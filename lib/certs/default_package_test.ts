@@ -28,6 +28,24 @@ Deno.test("what is skipped is worth a warning", () => {
   ]);
 });
 
+Deno.test("the identity is one that status.defaultCAVersion takes, and still tells packages apart", () => {
+  const hash = parseDefaultPackage(text({})).id.split("-").at(-1) ?? "";
+  for (
+    const [name, version, id] of [
+      ["n".repeat(200), "1".repeat(35), `${"n".repeat(200)}-${"1".repeat(35)}-${hash}`],
+      ["n".repeat(200), "1".repeat(36), `${"n".repeat(200)}-${"1".repeat(35)}-${hash}`],
+      ["n".repeat(1000), "1", `${"n".repeat(236)}-${hash}`],
+      ["n".repeat(235) + "😀", "1", `${"n".repeat(235)}-${hash}`],
+    ] as const
+  ) {
+    const read = parseDefaultPackage(text({ name, version }));
+    assert.equal(read.id, id);
+    assert.ok(read.id.length <= 253);
+    const isCut = !id.startsWith(`${name}-${version}-`);
+    assert.equal(read.warnings.some((warning) => warning.includes("status.defaultCAVersion")), isCut);
+  }
+});
+
 const refused: [string, string, string][] = [
   ["no JSON", "-----BEGIN PRIVATE KEY-----", "Default package is not valid JSON"],
   ["trailing text", text({}) + "x", `Default package is not valid JSON at position ${text({}).length}`],

@@ -44,7 +44,8 @@ export interface EventRecorderOptions {
 
 /**
  * An event that comes again within so many milliseconds belongs to the same series; the count of a series is written at most
- * once in that time (after the first repeat, which is written at once). As Kubernetes' own clients have it.
+ * once in that time (after the first repeat, which is written at once). As Kubernetes' own clients have it. An attempt that
+ * fails counts as well, whatever the failure: the next is made when the next count would be due.
  */
 const SERIES_MS = 6 * 60_000;
 /** New events about one object: so many at once, and one more each five minutes. As of the spam filter of Kubernetes' clients. */
@@ -80,6 +81,8 @@ interface Series {
   written: number;
   /** Monotonic, of the last attempt to write. */
   lastWrite: number;
+  /** Whether it was tried to write a repeat, which the first time is done at once. */
+  repeatTried: boolean;
 }
 
 /**
@@ -119,7 +122,7 @@ export class EventRecorder {
       series.count++;
       series.lastSeen = now;
       series.lastAt = clock.now();
-      if (series.written === 1 || now - series.lastWrite >= SERIES_MS) this.#enqueue(series);
+      if (isFirstRepeat(series) || now - series.lastWrite >= SERIES_MS) this.#enqueue(series);
       return;
     }
     if (this.#waiting.size >= MAX_WAITING || !this.#takeToken(object, now)) {
@@ -138,6 +141,7 @@ export class EventRecorder {
       count: 1,
       written: 0,
       lastWrite: now,
+      repeatTried: false,
     };
     remember(this.#series, key, started);
     this.#enqueue(started);
@@ -209,8 +213,8 @@ export class EventRecorder {
       if (this.#abort.signal.aborted) break;
       this.#waiting.delete(series); // so that it can be added again while it is written
       await this.#write(series);
-      // It may have come again while it was written for the first time: that is the first repeat.
-      if (series.written === 1 && series.count > 1) this.#waiting.add(series);
+      // It may have come again while it was written for the first time.
+      if (isFirstRepeat(series)) this.#waiting.add(series);
     }
     this.#working = undefined;
   }
@@ -219,6 +223,7 @@ export class EventRecorder {
     const { clock, log } = this.#options;
     const { event, count } = series;
     series.lastWrite = clock.monotonic();
+    series.repeatTried ||= series.written > 0;
     try {
       if (series.written === 0 || !await this.#patch(series)) await this.#create(series);
       series.written = count;
@@ -319,6 +324,11 @@ function objectKey({ uid, kind, namespace, name }: ObjectReference): string {
 
 function eventsPath(namespace: string): string {
   return `/apis/events.k8s.io/v1/namespaces/${encodeURIComponent(namespace)}/events`;
+}
+
+/** Whether it came again, for the first time that the API server is to hear of. Said once, whether or not the API server takes it. */
+function isFirstRepeat({ written, count, repeatTried }: Series): boolean {
+  return written === 1 && count > 1 && !repeatTried;
 }
 
 function seriesOf({ count, lastAt }: Series): Record<string, unknown> {

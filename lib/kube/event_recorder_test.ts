@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { FakeApiServer, status } from "../../tests/fake_api_server.ts";
 import { FakeClock, settled } from "../../tests/fake_clock.ts";
 import { createLogger } from "../log.ts";
+import { KubeConnectionError } from "./errors.ts";
 import { cutNote, type EventInput, eventName, EventRecorder } from "./event_recorder.ts";
 import type { KubeObject } from "./objects.ts";
 
@@ -232,11 +233,75 @@ Deno.test("failures are logged, but not each of them, and another occurrence is 
   assert.equal(world.lines.length, 1);
   assert.match(
     world.lines[0] ?? "",
-    /ERROR Event could not be written err="events is forbidden" reason=SourceNotFound object=my-bundle/,
+    /level=ERROR msg="Event could not be written" err="events is forbidden" reason=SourceNotFound object=my-bundle/,
   );
   world.server.intercept = () => undefined;
   await world.record(failed("note 0"));
   assert.deepEqual(world.counts, { "note 0": 1 });
+});
+
+Deno.test("an update that is refused, or does not get through, is tried as often as the count would be written", async (t) => {
+  const failures: Record<string, Error> = {
+    "no right to patch": status(403, "Forbidden", "events is forbidden"),
+    "an admission webhook": status(400, "BadRequest", "admission webhook denied the request"),
+    "not valid": status(422, "Invalid", "series is invalid"),
+    "a conflict": status(409, "Conflict", "the object has been modified"),
+    "overload": status(429, "TooManyRequests", "slow down"),
+    "an error of the server": status(500, "InternalError", "etcd is away"),
+    "no connection": new KubeConnectionError("connection refused", { timedOut: false }),
+  };
+  for (const [name, failure] of Object.entries(failures)) {
+    await t.step(name, async () => {
+      await using world = new World();
+      await world.record(failed("note"));
+      const requests: string[] = [];
+      world.server.intercept = (request) => {
+        requests.push("method" in request ? request.method ?? "GET" : "GET");
+        return requests.length < 1000 ? failure : undefined; // so that a loop ends
+      };
+      const start = world.clock.monotonic();
+      for (let i = 0; i < 100; i++) await world.record(failed("note"));
+      assert.deepEqual(requests, ["PATCH"], "the first repeat");
+      for (let second = 0; second < 3600; second += 10) {
+        await world.clock.advance(10_000);
+        await world.record(failed("note"));
+      }
+      const hours = (world.clock.monotonic() - start) / 3_600_000;
+      assert.ok(requests.length >= 9 && requests.length <= 12 * hours, `${requests.length} requests`);
+      // Once they are taken again, so is the count.
+      world.server.intercept = () => undefined;
+      await world.clock.advance(10 * 60_000);
+      assert.deepEqual(world.counts, { note: 461 });
+      assert.equal(world.clock.timers, 0, "all is forgotten after a while");
+    });
+  }
+});
+
+Deno.test("an event that is gone and may not be made anew is tried now and then, too", async () => {
+  await using world = new World();
+  await world.record(failed("note"));
+  world.server.remove(EVENTS, world.events[0]?.metadata.name ?? "");
+  let requests = 0;
+  world.server.intercept = (request) => {
+    return "body" in request && request.method === "POST" && ++requests < 1000
+      ? status(403, "Forbidden", "events is forbidden")
+      : undefined;
+  };
+  for (let i = 0; i < 100; i++) await world.record(failed("note"));
+  assert.equal(requests, 1, "attempts to make it anew");
+});
+
+Deno.test("an event that may not be created is tried as often as new events are allowed", async () => {
+  await using world = new World();
+  let requests = 0;
+  world.server.intercept = () => {
+    return ++requests > 1000 ? undefined : status(403, "Forbidden", "events is forbidden");
+  };
+  for (let second = 0; second < 3600; second += 10) {
+    await world.record(failed("note"));
+    await world.clock.advance(10_000);
+  }
+  assert.ok(requests <= 25 + 12, `${requests} requests in an hour`);
 });
 
 Deno.test("an event that is there already is our own: the answer was lost", async () => {

@@ -2,6 +2,7 @@ import { type Clock, delay } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { KubeClient } from "./client.ts";
 import { isStatus } from "./errors.ts";
+import { failureCause, FailureLog } from "./failure_log.ts";
 import { microTime } from "./micro_time.ts";
 import type { KubeObject } from "./objects.ts";
 
@@ -36,6 +37,8 @@ export interface LeaderElectionOptions {
   /** Uniform in [0, 1). */
   readonly random: () => number;
   readonly log: Logger;
+  /** Tells what fails, under the name `lease`; shared by all whose common cause shall be told once. One of its own by default. */
+  readonly failures?: FailureLog;
   /** Called once, when this process becomes leader. `leading` aborts when it is leader no more, for whatever reason. */
   readonly onStartedLeading: (leading: AbortSignal) => void;
 }
@@ -44,6 +47,9 @@ export interface LeaderElectionOptions {
 export class LeaseLostError extends Error {
   override readonly name = "LeaseLostError";
 }
+
+/** What the log calls it when its requests fail. */
+const LEASE = "lease";
 
 /** Jitter of Kubernetes' own leader election, so that candidates do not all come at once. */
 const JITTER = 1.2;
@@ -57,6 +63,7 @@ export class LeaderElection {
   readonly #options: LeaderElectionOptions;
   readonly #path: string;
   readonly #log: Logger;
+  readonly #failures: FailureLog;
   /** As last read or written; its resourceVersion is what the next write depends on. */
   #lease: Lease | undefined;
   /** The spec as last observed, and the monotonic time since when it has not changed. */
@@ -66,7 +73,6 @@ export class LeaderElection {
   /** Whether the API server may hold a lease in our name. */
   #mayHold = false;
   #lastHolder: string | undefined;
-  #lastProblem: string | undefined;
   readonly #leading = new AbortController();
 
   /** @throws {RangeError} if the durations do not leave time to renew, and to stop before another takes over. */
@@ -85,6 +91,7 @@ export class LeaderElection {
     if (!(retryPeriodMs > 0)) throw new RangeError(`Retry period of ${retryPeriodMs} ms must be positive`);
     this.#options = options;
     this.#path = `/apis/coordination.k8s.io/v1/namespaces/${encodeURIComponent(namespace)}/leases`;
+    this.#failures = options.failures ?? new FailureLog(options);
     this.#log = options.log.with({ lease: `${namespace}/${name}`, identity });
   }
 
@@ -119,6 +126,7 @@ export class LeaderElection {
       }
     } finally {
       signal.removeEventListener("abort", onAbort);
+      this.#failures.forget(LEASE);
     }
     this.#stopLeading(signal.reason);
     if (this.#mayHold) await this.#release();
@@ -176,19 +184,13 @@ export class LeaderElection {
   async #attempt(signal: AbortSignal): Promise<{ wall: number; monotonic: number } | undefined> {
     try {
       const sent = await this.#claim(signal);
-      this.#lastProblem = undefined;
+      this.#failures.recovered(LEASE);
       return sent;
     } catch (error) {
       // What the API server holds now is not known: the request may have been carried out.
       this.#lease = undefined;
       if (signal.aborted) return undefined;
-      const problem = error instanceof Error ? error.message : String(error);
-      if (this.#renewed !== undefined) {
-        this.#log.error("Lease could not be renewed; it is tried again", error);
-      } else if (problem !== this.#lastProblem) {
-        this.#log.error("Lease could not be had; it is tried again until it can", error);
-      }
-      this.#lastProblem = problem;
+      this.#failures.failing(LEASE, failureCause(error, "the lease is not to be had"));
       return undefined;
     }
   }

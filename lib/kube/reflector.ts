@@ -2,6 +2,7 @@ import { type Clock, delay } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import { METADATA_ONLY, METADATA_ONLY_LIST } from "./client.ts";
 import { KubeConnectionError, KubeStatusError } from "./errors.ts";
+import { failureCause, FailureLog } from "./failure_log.ts";
 import { JsonLines, JsonLinesError } from "./json_lines.ts";
 import type { KubeObject, ObjectMeta } from "./objects.ts";
 import type { SharedConnection } from "./shared_connection.ts";
@@ -31,8 +32,12 @@ export interface ReflectorOptions<T, R extends KubeObject = KubeObject> {
   /** Uniform in [0, 1). */
   readonly random: () => number;
   readonly log: Logger;
-  /** What the log calls it, such as `namespaces`. */
+  /** Tells what fails; shared by all whose common cause shall be told once. One of its own by default. */
+  readonly failures?: FailureLog;
+  /** What the log calls it, such as `namespaces`. No other that shares `failures` has this name. */
   readonly name: string;
+  /** What a refusal with this HTTP status means and what to do about it, where that is known; else it is told as it came. */
+  readonly explain?: (code: number) => string | undefined;
   /**
    * A stream that is silent for so many milliseconds may be dead, and is replaced together with its connection. The API server
    * sends a bookmark about once a minute, so the default of 90,000 lets one be half a minute late. The first one after the
@@ -67,6 +72,7 @@ const NO_PAUSE: Pause = { minMs: 0, maxMs: 0 };
 export class Reflector<T, R extends KubeObject = KubeObject> {
   readonly #options: ReflectorOptions<T, R>;
   readonly #log: Logger;
+  readonly #failures: FailureLog;
   readonly #keyOf: (metadata: ObjectMeta) => string;
   #state = INITIAL_WATCH_STATE;
   /** The initial state, as far as it has arrived. */
@@ -77,6 +83,7 @@ export class Reflector<T, R extends KubeObject = KubeObject> {
   constructor(options: ReflectorOptions<T, R>) {
     this.#options = options;
     this.#log = options.log.with({ watch: options.name });
+    this.#failures = options.failures ?? new FailureLog(options);
     this.#keyOf = options.keyOf ?? objectKey;
   }
 
@@ -86,12 +93,16 @@ export class Reflector<T, R extends KubeObject = KubeObject> {
    */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, random } = this.#options;
-    while (!signal.aborted) {
-      const { minMs, maxMs } = this.#state.phase.kind === "pages"
-        ? await this.#readPage(signal)
-        : await this.#readStream(signal);
-      const ms = minMs + random() * (maxMs - minMs);
-      if (ms > 0) await delay(clock, ms, signal).catch(() => {}); // aborted: the loop ends
+    try {
+      while (!signal.aborted) {
+        const { minMs, maxMs } = this.#state.phase.kind === "pages"
+          ? await this.#readPage(signal)
+          : await this.#readStream(signal);
+        const ms = minMs + random() * (maxMs - minMs);
+        if (ms > 0) await delay(clock, ms, signal).catch(() => {}); // aborted: the loop ends
+      }
+    } finally {
+      this.#failures.forget(this.#options.name);
     }
     this.#startCollecting();
   }
@@ -303,14 +314,15 @@ export class Reflector<T, R extends KubeObject = KubeObject> {
   #step(input: WatchInput, error?: unknown): WatchStep {
     const next = step(this.#state, input);
     this.#state = next.state;
-    if (next.report?.kind === "failing") {
-      const { problem } = next.report;
-      this.#log.error("Watch failed; it is tried again until it works", error ?? problem, { problem });
-      if (input.kind === "end" && input.end.kind === "refused") {
-        this.#options.onRefused?.(input.end.code, error instanceof Error ? error.message : problem);
-      }
-    } else if (next.report?.kind === "recovered") {
-      this.#log.info("Watch works again");
+    const { name, explain, onRefused } = this.#options;
+    const refusal = input.kind === "end" && input.end.kind === "refused" ? input.end : undefined;
+    if (input.kind === "end" && next.state.problem !== undefined) {
+      const known = refusal === undefined ? undefined : explain?.(refusal.code);
+      this.#failures.failing(name, known ?? failureCause(error, next.state.problem));
+    }
+    if (next.report?.kind === "recovered") this.#failures.recovered(name);
+    if (next.report?.kind === "failing" && refusal !== undefined) {
+      onRefused?.(refusal.code, error instanceof Error ? error.message : next.report.problem);
     }
     return next;
   }

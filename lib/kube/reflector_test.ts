@@ -388,7 +388,18 @@ Deno.test("404 and other refusals of a list are no empty list", async (t) => {
   }
 });
 
-Deno.test("requests become rarer while they fail, and a problem is logged when it begins and ends", async () => {
+Deno.test("what a refusal means is told in its place, where it is known", async () => {
+  await using world = new World();
+  world.server.intercept = () => status(404, "", "404 page not found");
+  await world.start({ explain: (code) => code === 404 ? "the definition is missing" : undefined });
+  await world.clock.advance(10_000);
+  assert.match(
+    world.lines.join("\n"),
+    /^\S+ level=ERROR .* err="the definition is missing" failing=things failedMs=1000$/,
+  );
+});
+
+Deno.test("requests become rarer while they fail, and a problem is logged when it begins, each minute, and when it ends", async () => {
   await using world = new World();
   let requests = 0;
   world.server.intercept =
@@ -396,16 +407,24 @@ Deno.test("requests become rarer while they fail, and a problem is logged when i
   await world.start();
   await world.clock.advance(3600_000);
   assert(requests > 60 && requests < 100, `${requests} requests in an hour`);
-  assert.equal(world.lines.length, 1);
-  assert.match(
-    world.lines[0] ?? "",
-    /ERROR Watch failed.*could not find.*watch=things problem="refused with status 404"/,
-  );
+  assert.equal(world.lines.length, 60);
+  for (const line of world.lines) {
+    assert.match(
+      line,
+      /level=ERROR msg="Requests to the API server fail; .* err="the server could not find the requested resource" failing=things /,
+    );
+  }
 
   world.server.intercept = () => undefined;
   await world.clock.advance(60_000);
-  assert.equal(world.lines.length, 2);
-  assert.match(world.lines[1] ?? "", /INFO Watch works again watch=things/);
+  const [last, ...others] = world.lines.slice(60).toReversed();
+  assert.ok(others.length <= 1, "until then");
+  assert.match(
+    last ?? "",
+    /level=INFO msg="Requests to the API server work again" cause="the server could not find/,
+  );
+  await world.clock.advance(3600_000);
+  assert.equal(world.lines.length, 61 + others.length);
 });
 
 Deno.test("Retry-After is waited for", async () => {

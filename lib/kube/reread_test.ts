@@ -44,7 +44,7 @@ Deno.test("reread: each minute and by force; what cannot be used is logged once,
   await clock.advance(1);
   for (let i = 0; i < 3; i++) assert.equal(await source(force), first);
   assert.equal(lines.length, 1);
-  assert.match(lines[0] ?? "", /what it held before stays in use err="\/f is half written"$/);
+  assert.match(lines[0] ?? "", /what it held before stays in use" err="\/f is half written"$/);
   content = { text: "two" };
   assert.deepEqual(await source(force), { text: "two" });
   content = new Error("/f is half written");

@@ -321,7 +321,7 @@ function assertAtMost(log: readonly Timed[], times: Times): void {
 
 /** The log tells problems, not each attempt, and knows what they are. */
 function assertQuiet(output: string): void {
-  const errors = output.split("\n").filter((line) => line.includes(" ERROR "));
+  const errors = output.split("\n").filter((line) => line.includes(" level=ERROR "));
   assert.ok(errors.length <= MOST_ERRORS, `${errors.length} errors were logged:\n${errors.join("\n")}`);
   assert.doesNotMatch(output, /TypeError|Cannot (read|destructure)|is not a function|is not iterable/);
 }

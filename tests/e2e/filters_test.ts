@@ -33,7 +33,7 @@ Deno.test("Filters leave certificates out, when they expire also without any eve
     );
     assert.match(
       operator.log.join("\n"),
-      /Ignoring non-CA certificate bundle=filtered .*CN=leaf\.example\.org/,
+      /Ignoring non-CA certificate" bundle=filtered .*CN=leaf\.example\.org/,
     );
   });
 

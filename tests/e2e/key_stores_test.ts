@@ -121,7 +121,8 @@ Deno.test("Key stores are kept in sync", async (t) => {
   const passwords = {
     jks: "first-jks-Password",
     pkcs12: "first-p12-Password",
-    unusable: "pässword-nobody-can-use",
+    notForJava: "pässword-not-for-java",
+    beyondBmp: "beyond😀the-bmp",
   };
 
   let operator = await cluster.operator("--secret-targets-enabled");
@@ -231,7 +232,7 @@ Deno.test("Key stores are kept in sync", async (t) => {
       const held = await read("ConfigMap", "formats");
       const mark = await audit.mark();
       await restart();
-      await operator.prints(/Resolved Bundle .*bundle=formats .*pendingTargets=0/);
+      await operator.prints(/Resolved Bundle" .*bundle=formats .*pendingTargets=0/);
       // A Bundle of its own that comes later: what the others needed was done before it.
       await cluster.putBundle("later", { sources, target: { configMap: { key: PEM_KEY }, ...IN_APP } });
       await cluster.synced("later");
@@ -253,40 +254,64 @@ Deno.test("Key stores are kept in sync", async (t) => {
       }
     });
 
-    await t.step("A password that Java cannot take is told, and targets stay as they are", async () => {
-      const before = await Promise.all(KINDS.map((kind) => cluster.target("app", "formats", kind)));
-      const rows: [AdditionalFormats["pkcs12"], position: number][] = [
-        [{ key: "p", password: passwords.unusable }, 2],
-        ...PROFILES.map((profile): [AdditionalFormats["pkcs12"], number] => [{
-          key: "p",
-          password: passwords.unusable,
-          profile,
-        }, 2]),
-        [{ key: "p", password: "tab\tin-it" }, 4],
-      ];
-      for (const [unusable, position] of rows) {
-        await cluster.putBundle("formats", specOf(sources, unusable && { pkcs12: unusable }));
-        const { reason, message } = await cluster.condition("formats", "False");
-        assert.equal(reason, "SyncConfigMapTargetFailed");
-        assert.equal(
-          message,
-          "Failed to sync bundle ConfigMap to any namespace: failed to encode key stores: PKCS#12 password must have only " +
-            "printable ASCII characters, because Java cannot open PKCS#12 stores with others, but has another at position " +
-            position,
+    await t.step(
+      "A password that Java cannot take is told, and all formats are kept current all the same",
+      async () => {
+        const rows: [NonNullable<AdditionalFormats["pkcs12"]>, position: number][] = [
+          ...PROFILES.map((profile): [NonNullable<AdditionalFormats["pkcs12"]>, number] => [{
+            key: "p",
+            password: passwords.notForJava,
+            profile,
+          }, 2]),
+          [{ key: "p", password: passwords.beyondBmp }, 7],
+          [{ key: "p", password: "tab\tin-it" }, 4],
+        ];
+        for (const [formats, position] of rows) {
+          const { profile = "LegacyRC2", password = "" } = formats;
+          for (const certificates of [[ROOT_1, ROOT_2], [ROOT_2]]) {
+            // The second is a rotation that takes a CA away.
+            await cluster.putBundle(
+              "formats",
+              specOf([{ inLine: pemText(...certificates) }], { pkcs12: formats }),
+            );
+            await cluster.synced("formats");
+            for (const kind of KINDS) {
+              const held = await read(kind, "formats");
+              assert.equal(new TextDecoder().decode(held.get(PEM_KEY)), canonicalPem(...certificates));
+              const listed = await readWithOpenssl(
+                held.get("p") ?? new Uint8Array(),
+                password,
+                ...(profile === "LegacyRC2" ? ["-legacy"] : []),
+              );
+              const reading = readPem(new TextEncoder().encode(listed.stdout));
+              assert.ok(reading.ok && listed.code === 0, listed.stderr);
+              assert.equal(pemOf(reading.certificates), canonicalPem(...certificates));
+            }
+          }
+          await cluster.event(
+            "formats",
+            "KeyStoreNotForJava",
+            'Java cannot open the PKCS#12 store at key "p", though others such as OpenSSL can: its password has a character other ' +
+              `than printable ASCII at position ${position}. Use a password of printable ASCII`,
+          );
+        }
+        await cluster.putBundle(
+          "formats",
+          specOf(sources, { jks: { key: "j", password: passwords.notForJava } }),
         );
-        await cluster.event("formats", reason, message);
-        assert.deepEqual(
-          await Promise.all(KINDS.map((kind) => cluster.target("app", "formats", kind))),
-          before,
+        await cluster.synced("formats");
+        await cluster.event(
+          "formats",
+          "KeyStoreNotForJava",
+          'Java opens the JKS at key "j" only if it is given no password: its password has a character other than ASCII at ' +
+            "position 2. Use a password of ASCII",
         );
-      }
-      await cluster.putBundle("formats", specOf(sources, { pkcs12: { key: "p", password: "usable" } }));
-      await cluster.synced("formats");
-      assert.equal(
-        (await read("Secret", "formats")).get("p")?.toHex(),
-        encodeKeyStore(pool, pkcs12("usable")).toHex(),
-      );
-    });
+        const events = (await cluster.events("formats")).filter(({ reason }) =>
+          reason === "KeyStoreNotForJava"
+        );
+        assert.equal(events.length, 4, "one for each thing that is to be told");
+      },
+    );
 
     await t.step("A target that would be too large with its key stores is told, key by key", async () => {
       // Each of the three takes between 400 and 500 kB: two fit into one object, and three do not.
@@ -359,7 +384,6 @@ Deno.test("Targets with key stores go from the Go project to this one and back, 
   const formats: Record<string, AdditionalFormats> = {
     "jks": { jks: { key: "j" } },
     "jks-password": { jks: { key: "j", password: "some Password" } },
-    // The Go project takes the bytes of UTF-8 here; it is the only place where a password may be other than ASCII.
     "jks-umlaut": { jks: { key: "j", password: "pässword" } },
     "pkcs12": { pkcs12: { key: "p" } },
     "pkcs12-password": { pkcs12: { key: "p", password: "some Password" } },
@@ -369,6 +393,7 @@ Deno.test("Targets with key stores go from the Go project to this one and back, 
     const name = `pkcs12-${profile.toLowerCase()}`;
     formats[name] = { pkcs12: { key: "p", profile } };
     formats[`${name}-password`] = { pkcs12: { key: "p", password: "some Password", profile } };
+    formats[`${name}-umlaut`] = { pkcs12: { key: "p", password: "pässword日本", profile } };
   }
   const names = Object.keys(formats);
   const targets = async () => {
@@ -405,7 +430,7 @@ Deno.test("Targets with key stores go from the Go project to this one and back, 
     const mark = await audit.mark();
     await using operator = await cluster.operator("--secret-targets-enabled");
     for (const name of names) {
-      await operator.prints(new RegExp(`Resolved Bundle .*bundle=${name} .*pendingTargets=0`));
+      await operator.prints(new RegExp(`Resolved Bundle" .*bundle=${name} .*pendingTargets=0`));
     }
     await syncLater("later-1");
     assert.deepEqual(await writesBut(mark, "later-1"), []);
@@ -445,6 +470,23 @@ Deno.test("Targets with key stores go from the Go project to this one and back, 
     await syncLater("later-2");
     assert.deepEqual(await writesBut(mark, "later-2"), []);
     assert.deepEqual(await targets(), before);
+  });
+
+  await t.step("A rotation then reaches every target, whatever its password", async () => {
+    await using operator = await cluster.operator("--secret-targets-enabled");
+    await cluster.putConfigMap(TRUST_NAMESPACE, "source", { "ca.crt": pemText(ROOT_2) });
+    for (const name of names) {
+      for (const kind of KINDS) {
+        await cluster.targetBecomes(
+          "app",
+          name,
+          "holds the one certificate that is left",
+          (target) => new TextDecoder().decode(contentOf(kind, target).get(PEM_KEY)) === canonicalPem(ROOT_2),
+          kind,
+        );
+      }
+    }
+    assert.equal(await operator.stop(), 0);
   });
 
   await t.step("No target differs in its keys from what is asked for", async () => {

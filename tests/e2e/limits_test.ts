@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { BundleSpec } from "../../lib/api/bundle.ts";
 import type { ConfigMap } from "../../lib/kube/objects.ts";
 import { canonicalPem, pemText, ROOT_1, ROOT_2 } from "../builders.ts";
 import { type AuditEntry, type AuditMark, WRITES } from "../cluster/audit.ts";
@@ -191,6 +192,105 @@ Deno.test("What cannot be written harms nothing that can", async (t) => {
     assert.equal(await operator.stop(), 0);
     await cluster.deleteBundles("large", "beside");
   });
+
+  await t.step(
+    "What no API server takes in a target, or in a status, is told once, and not tried again and again",
+    async () => {
+      await using operator = await cluster.operator("--leader-elect=false");
+      const namespaces = ["odd-1", "odd-2", "odd-3"];
+      for (const name of namespaces) await cluster.createNamespace(name, { odd: "yes" });
+      const long = `${"x".repeat(60)}.org`;
+      const about = (additions: object = {}, labels: object = { odd: "yes" }) =>
+        ({
+          sources,
+          target: { configMap: { key: "ca.pem" }, namespaceSelector: { matchLabels: labels }, ...additions },
+        }) as BundleSpec;
+      const rows: { name: string; spec: BundleSpec; cause: RegExp; holdsPem: boolean }[] = [
+        { name: long, spec: about(), cause: /^metadata\.name: has 64 characters/, holdsPem: false },
+        {
+          name: "a-path",
+          spec: about({ configMap: { key: "certs/ca.pem" } }),
+          cause: /^spec\.target\.configMap\.key: is no key/,
+          holdsPem: false,
+        },
+        {
+          name: "dots",
+          spec: about({ configMap: { key: "..data" } }),
+          cause: /^spec\.target\.configMap\.key: is no key .* '\.\.'$/,
+          holdsPem: false,
+        },
+        {
+          name: "labels",
+          spec: about({ configMap: { key: "ca.pem", metadata: { labels: { "a b": "c" } } } }),
+          cause: /^spec\.target\.configMap\.metadata\.labels: Invalid value: "a b": /,
+          holdsPem: false,
+        },
+        {
+          name: "annotations",
+          // Admission takes as much as this, but for the operator's own.
+          spec: about({
+            configMap: { key: "ca.pem", metadata: { annotations: { a: "x".repeat(256 * 1024 - 1) } } },
+          }),
+          cause: /^spec\.target\.configMap\.metadata\.annotations: have 262234 bytes/,
+          holdsPem: false,
+        },
+        {
+          name: "a-store",
+          spec: about({ additionalFormats: { jks: { key: "java/trust.jks" }, pkcs12: { key: "p12" } } }),
+          cause: /^spec\.target\.additionalFormats\.jks\.key: is no key .* \(left out\)$/,
+          holdsPem: true,
+        },
+      ];
+      const mark = await audit.mark();
+      for (const { name, spec } of rows) await cluster.putBundle(name, spec);
+      for (const { name, cause, holdsPem } of rows) {
+        const { reason, message } = await cluster.condition(name, "False");
+        assert.equal(reason, "SyncConfigMapTargetFailed");
+        const start = `Failed to sync bundle ConfigMap to any namespace${holdsPem ? " in full" : ""}: `;
+        assert.ok(message.startsWith(start), message);
+        assert.match(message.slice(start.length), cause);
+        await cluster.event(name, reason, message);
+        if (holdsPem) {
+          for (const namespace of namespaces) await holds(namespace, name, canonicalPem(ROOT_1));
+        }
+      }
+      // 800 names, of 63 characters each: more than a condition takes.
+      const names = Array.from({ length: 800 }, (_, i) => `${i}`.padStart(63, "n"));
+      const key = "kubernetes.io/metadata.name";
+      const many = { matchExpressions: [{ key, operator: "In", values: [...namespaces, ...names] }] };
+      await cluster.putBundle("many", about({ namespaceSelector: many }));
+      const { message } = await cluster.condition("many", "True");
+      assert.match(
+        message,
+        /^Successfully synced Bundle to namespaces that match this label selector: kubernetes/,
+      );
+      assert.ok(message.endsWith("…") && message.length > 32_000, `${message.length} characters`);
+      for (const namespace of namespaces) await holds(namespace, "many", canonicalPem(ROOT_1));
+      await cluster.event("many", "Synced");
+
+      // Time goes by, and other Bundles change: nothing is written again.
+      await cluster.createNamespace("odd-4", { odd: "yes" });
+      await holds("odd-4", "a-store", canonicalPem(ROOT_1));
+      for (const certificate of [ROOT_2, ROOT_1, ROOT_2]) {
+        await cluster.putBundle("beside", { ...about(), sources: [{ inLine: pemText(certificate) }] });
+        await holds("odd-1", "beside", canonicalPem(certificate));
+      }
+      await cluster.synced("beside");
+      const writes = (await audit.since(mark, { user: OPERATOR, verb: WRITES })).filter(({ name }) =>
+        name !== "beside"
+      );
+      const of = (resource: string) =>
+        writes.filter((entry) => entry.resource === resource).map(({ name }) => name);
+      assert.deepEqual(of("bundles").sort(), ["many", ...rows.map(({ name }) => name)].sort());
+      assert.deepEqual(of("configmaps").sort(), [...Array(4).fill("a-store"), ...Array(3).fill("many")]);
+      // It goes on once the Bundle is right.
+      await cluster.putBundle("a-path", about());
+      await cluster.synced("a-path");
+      for (const namespace of namespaces) await holds(namespace, "a-path", canonicalPem(ROOT_1));
+      assert.equal(await operator.stop(), 0);
+      await cluster.deleteBundles("many", "beside", ...rows.map(({ name }) => name));
+    },
+  );
 
   await t.step(
     "100 Bundles are broken: few events, few lines, and a good one is in sync at once",

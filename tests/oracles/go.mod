@@ -6,6 +6,7 @@ godebug default=go1.26
 
 require (
 	github.com/cert-manager/trust-manager v0.25.0
+	github.com/go-logr/logr v1.4.4
 	github.com/pavlo-v-chernykh/keystore-go/v4 v4.5.0
 	k8s.io/apimachinery v0.37.2
 	software.sslmate.com/src/go-pkcs12 v0.7.3
@@ -13,7 +14,6 @@ require (
 
 require (
 	github.com/fxamacker/cbor/v2 v2.9.1 // indirect
-	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/json-iterator/go v1.1.12 // indirect
 	github.com/modern-go/concurrent v0.0.0-20180306012644-bacd9c7ef1dd // indirect
 	github.com/modern-go/reflect2 v1.0.3-0.20250322232337-35a7c28c31ee // indirect

@@ -171,6 +171,51 @@ Deno.test("openssl reads each PKCS#12 store with the right password and refuses 
   }
 });
 
+Deno.test("passwords beyond printable ASCII: openssl opens the store, Java does not, Go writes the same or nothing", async (t) => {
+  const certificates = (await systemPool()).slice(0, 3);
+  const random = new Uint8Array(48);
+  for (
+    const [password, goFails] of [["pässword", false], ["日本", false], ["tab\t", false], [
+      "😀",
+      true,
+    ]] as const
+  ) {
+    for (const profile of PROFILES) {
+      await t.step(`${JSON.stringify(password)}, ${profile}`, async () => {
+        const store = encodeKeyStore(certificates, { format: "pkcs12", password, profile });
+        const flags = profile === "LegacyRC2" ? ["-legacy"] : [];
+        const { stdout, stderr, code } = await readWithOpenssl(store, password, ...flags);
+        assert.equal(code, 0, stderr);
+        const listed = readPem(new TextEncoder().encode(stdout));
+        assert.ok(listed.ok);
+        assert.equal(pemOf(listed.certificates), pemOf(certificates));
+        const wrong = await readWithOpenssl(store, "mistaken", ...flags);
+        assert.match(wrong.stderr, /Mac verify error/);
+
+        const java = await readWithKeytool(store, "pkcs12", password);
+        assert.notEqual(java.code, 0);
+
+        const ders = certificates.map(({ der }) => der);
+        const [go] = await askOracle([{
+          keyStore: { format: profile, password, certificates: ders, random },
+        }]);
+        if (goFails) {
+          assert.match(go?.error ?? "", /string contains characters that cannot be encoded in UCS-2/);
+          return;
+        }
+        const length = profile === "Modern2023" ? 16 : 8;
+        const salt = random.subarray(0, length);
+        const ours = encodePkcs12(certificates, password, profile, {
+          encryption: salt,
+          iv: random.subarray(0, 16),
+          mac: salt,
+        });
+        assert.equal(go?.bytes, ours.toBase64());
+      });
+    }
+  }
+});
+
 /** What `TrustStore.java` answers. */
 async function askJava(requests: readonly (readonly (string | number)[])[]): Promise<string[]> {
   const program = new URL("TrustStore.java", import.meta.url).pathname;
@@ -230,7 +275,7 @@ Deno.test("Java finds every certificate in each store, odd ones too, and takes o
         });
       }
       for (const password of ["pässword", "日本", "tab\t", "newline\n", "delete\x7f"]) {
-        // What `passwordProblem` says: nobody could open these.
+        // What `javaPasswordProblem` says.
         const file = `${folder}/${requests.length}`;
         await Deno.writeFile(file, encodePkcs12(certificates, password, profile));
         requests.push({

@@ -23,6 +23,7 @@ type request struct {
 	Selector    *selectorRequest `json:"selector"`
 	Quote       *string          `json:"quote"`
 	KeyStore    *keyStoreRequest `json:"keyStore"`
+	Log         *logRequest      `json:"log"`
 }
 
 type selectorRequest struct {
@@ -101,6 +102,8 @@ func respond(r request) answer {
 		return answer{Text: fmt.Sprintf("%q", *r.Quote)}
 	case r.KeyStore != nil:
 		return encodeKeyStore(*r.KeyStore)
+	case r.Log != nil:
+		return logged(*r.Log)
 	default:
 		return answer{Error: "empty request"}
 	}

@@ -19,6 +19,19 @@ export type OracleRequest =
       readonly certificates: readonly Uint8Array[];
       readonly random: Uint8Array;
     };
+  }
+  | {
+    readonly log: {
+      readonly format: "text" | "json";
+      readonly level: number;
+      readonly verbosity: number;
+      readonly message: string;
+      /** If set, the line tells an error. */
+      readonly error?: string;
+      /** Keys and values, one after the other: of the logger, and of the line. */
+      readonly with: readonly (string | number | boolean)[];
+      readonly fields: readonly (string | number | boolean)[];
+    };
   };
 
 /** Go's answer; which fields are there depends on the question. */
