@@ -69,8 +69,11 @@ async function deno(...args: string[]): Promise<void> {
 }
 
 if (import.meta.main) {
-  await deno("bundle", "--quiet", "--platform=deno", "--output=dist/trust-manager.js", "main.ts");
-  await Deno.writeTextFile(SCRIPT, inAscii(await Deno.readTextFile(SCRIPT)));
+  // Whole or not at all: tests, or a demo, may be starting the one that is there.
+  const unfinished = SCRIPT.replace(/\.js$/, `.${crypto.randomUUID()}.js`);
+  await deno("bundle", "--quiet", "--platform=deno", `--output=${unfinished}`, "main.ts");
+  await Deno.writeTextFile(unfinished, inAscii(await Deno.readTextFile(unfinished)));
+  await Deno.rename(unfinished, SCRIPT);
   if (Deno.args.includes("compile")) {
     // Of the script rather than of the sources: the runtime fails to embed the packages that those import.
     // The script's date is compiled in; without it, the same sources give the same binary.
