@@ -168,13 +168,6 @@ is made now is remembered, so that all templates have the same.
 {{- end }}
 {{- end -}}
 
-{{/* Right to write events. The API server takes those about Bundles in namespace `default` only. */}}
-{{- define "trust-manager.eventRules" -}}
-- apiGroups: [events.k8s.io]
-  resources: [events]
-  verbs: [create, patch]
-{{- end -}}
-
 {{/* Namespaces that targets are limited to, each once; as a JSON list. */}}
 {{- define "trust-manager.targetNamespaces" -}}
 {{- .Values.app.targetNamespaces | default list | uniq | toJson -}}
