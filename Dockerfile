@@ -31,6 +31,7 @@ COPY --from=build /src/dist/trust-manager /trust-manager
 ENV MALLOC_MMAP_THRESHOLD_=65536
 ENV MALLOC_ARENA_MAX=1
 ENV DENO_TLS_CA_STORE=
+ENV NODE_EXTRA_CA_CERTS=
 # Any other user will do as well, as OpenShift has it.
 USER 65532:65532
 # Probes, webhook, metrics.

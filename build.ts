@@ -12,7 +12,8 @@ export const PERMISSIONS: readonly string[] = [
   "--no-prompt",
   "--allow-net",
   "--allow-read",
-  "--allow-env=KUBECONFIG,HOME,KUBERNETES_SERVICE_HOST,KUBERNETES_SERVICE_PORT",
+  // The last three only to see whether the runtime trusts more CAs than it should (lib/kube/given_ca.ts).
+  "--allow-env=KUBECONFIG,HOME,KUBERNETES_SERVICE_HOST,KUBERNETES_SERVICE_PORT,DENO_TLS_CA_STORE,DENO_CERT,NODE_EXTRA_CA_CERTS",
   // Libraries ask for debugging variables of their own; to them all others are not set.
   "--ignore-env",
   "--allow-sys=hostname",
@@ -46,6 +47,8 @@ export const OPERATOR_ENVIRONMENT: Readonly<Record<string, string>> = {
   MALLOC_ARENA_MAX: "1",
   // None of the public CAs that Deno brings: an API server's certificate is that of the cluster's CA, and of nobody else.
   DENO_TLS_CA_STORE: "",
+  // Nor those that a base image, or whoever changes pods as they are created, may have put there. (An empty DENO_CERT is an error.)
+  NODE_EXTRA_CA_CERTS: "",
 };
 
 /** The operator as one script. */

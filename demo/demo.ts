@@ -197,7 +197,7 @@ async function play(
       stage.chapter(
         "Installing the operator",
         "It runs as a ServiceAccount with exactly these rights, and in a Deno process that may reach the network,",
-        "read files and read four variables of the environment, and nothing else.",
+        "read files and read seven variables of the environment, and nothing else.",
       );
       if (guest === undefined) {
         const files = MANIFESTS.map((file) => `-f deploy/${file}`).join(" ");

@@ -347,6 +347,11 @@ Deno.test("the pod", async (t) => {
       failureThreshold: 10,
     });
     assert.deepEqual(rendered.pod("containers.0.livenessProbe.httpGet"), { port: 6060, path: "/healthz" });
+    // The operator's own CA is the only one that it trusts.
+    assert.deepEqual(rendered.pod("containers.0.env"), [
+      { name: "DENO_TLS_CA_STORE", value: "" },
+      { name: "NODE_EXTRA_CA_CERTS", value: "" },
+    ]);
     assert.deepEqual(rendered.pod("containers.0.lifecycle"), { preStop: { sleep: { seconds: 3 } } });
     assert.deepEqual(rendered.pod("nodeSelector"), { "kubernetes.io/os": "linux" });
   });
