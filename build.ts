@@ -1,7 +1,8 @@
 /**
  * Builds the operator into `dist/`: `trust-manager.js`, one script with all it needs, which tests and benchmarks start, and
  * (with the argument `compile`) `trust-manager`, one binary with the permissions compiled in, for this machine or for the
- * `--target` that `deno compile` knows, such as `aarch64-unknown-linux-gnu`.
+ * `--target` that `deno compile` knows, such as `aarch64-unknown-linux-gnu`. With `DENORT_SHA256`, there is a binary only if the
+ * runtime that was compiled in (of `DENORT_BIN`, or the archive that was downloaded) has that checksum.
  */
 
 /**
@@ -65,6 +66,30 @@ export function inAscii(script: string): string {
   );
 }
 
+/**
+ * Checks a file against its SHA-256.
+ *
+ * @param sha256 64 hex digits.
+ * @throws {Error} if it is another, or there is no such file.
+ */
+export async function checkSha256(path: string, sha256: string): Promise<void> {
+  const digest = await crypto.subtle.digest("SHA-256", await Deno.readFile(path));
+  const actual = new Uint8Array(digest).toHex();
+  if (actual !== sha256.toLowerCase()) {
+    throw new Error(`${path} is not what was expected: its SHA-256 is ${actual} instead of ${sha256}`);
+  }
+}
+
+/** The runtime that `deno compile` has put into a binary: a file of the user's, or the archive that Deno keeps of its download. */
+async function compiledInRuntime(target: string): Promise<string> {
+  const own = Deno.env.get("DENORT_BIN");
+  if (own !== undefined) return own;
+  const info = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"], stderr: "inherit" })
+    .output();
+  const { denoDir } = JSON.parse(new TextDecoder().decode(info.stdout));
+  return `${denoDir}/dl/release/v${Deno.version.deno}/denort-${target}.zip`;
+}
+
 async function deno(...args: string[]): Promise<void> {
   const cwd = new URL(".", import.meta.url).pathname;
   const { code } = await new Deno.Command(Deno.execPath(), { args, cwd }).spawn().status;
@@ -83,6 +108,17 @@ if (import.meta.main) {
     const date = Number(Deno.env.get("SOURCE_DATE_EPOCH") ?? 0);
     await Deno.utime(SCRIPT, date, date);
     const target = Deno.args.filter((arg) => arg.startsWith("--target="));
-    await deno("compile", ...target, ...OPERATOR_FLAGS, "--output=dist/trust-manager", SCRIPT);
+    const output = SCRIPT.replace(/\.js$/, "");
+    await deno("compile", ...target, ...OPERATOR_FLAGS, `--output=${output}`, SCRIPT);
+    const sha256 = Deno.env.get("DENORT_SHA256");
+    if (sha256) {
+      const [wanted = Deno.build.target] = target.map((arg) => arg.replace("--target=", ""));
+      try {
+        await checkSha256(await compiledInRuntime(wanted), sha256);
+      } catch (error) {
+        await Deno.remove(output);
+        throw error;
+      }
+    }
   }
 }
