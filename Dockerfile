@@ -1,6 +1,6 @@
 # The operator: one binary, no shell, not root. How to build it, and what is in it: docs/images.md
 
-ARG DENO_IMAGE=docker.io/denoland/deno:debian-2.9.6
+ARG DENO_IMAGE=docker.io/denoland/deno:debian-2.9.6@sha256:2014dc167ece617ef7e7ba40631ac2234c59e75ce693e7cc2dc2602b3c87859d
 ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot@sha256:9dac0a79194e45a7da0158a9c6da57b217585af0786db3845d1f0ec1a0dd182f
 
 # On the machine's own platform, for whichever is asked for: nothing is emulated.
@@ -9,12 +9,15 @@ WORKDIR /src
 COPY . .
 ARG TARGETARCH
 ARG SOURCE_DATE_EPOCH=0
+# Of the file that Deno downloads to compile in. Without them it is not checked (ADR 20).
+ARG DENORT_SHA256_AMD64
+ARG DENORT_SHA256_ARM64
 RUN case "$TARGETARCH" in \
-      amd64) target=x86_64-unknown-linux-gnu ;; \
-      arm64) target=aarch64-unknown-linux-gnu ;; \
+      amd64) target=x86_64-unknown-linux-gnu DENORT_SHA256=$DENORT_SHA256_AMD64 ;; \
+      arm64) target=aarch64-unknown-linux-gnu DENORT_SHA256=$DENORT_SHA256_ARM64 ;; \
       *) echo "There is no Deno for $TARGETARCH: build for amd64 or arm64" >&2; exit 1 ;; \
     esac \
- && deno task build --target=$target \
+ && export DENORT_SHA256 && deno task build --target=$target \
  && chmod 755 dist/trust-manager \
  && touch --date="@$SOURCE_DATE_EPOCH" dist/trust-manager
 
@@ -31,6 +34,7 @@ COPY --from=build /src/dist/trust-manager /trust-manager
 ENV MALLOC_MMAP_THRESHOLD_=65536
 ENV MALLOC_ARENA_MAX=1
 ENV DENO_TLS_CA_STORE=
+ENV NODE_EXTRA_CA_CERTS=
 # Any other user will do as well, as OpenShift has it.
 USER 65532:65532
 # Probes, webhook, metrics.

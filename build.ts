@@ -1,7 +1,8 @@
 /**
  * Builds the operator into `dist/`: `trust-manager.js`, one script with all it needs, which tests and benchmarks start, and
  * (with the argument `compile`) `trust-manager`, one binary with the permissions compiled in, for this machine or for the
- * `--target` that `deno compile` knows, such as `aarch64-unknown-linux-gnu`.
+ * `--target` that `deno compile` knows, such as `aarch64-unknown-linux-gnu`. With `DENORT_SHA256`, there is a binary only if the
+ * runtime that was compiled in (of `DENORT_BIN`, or the archive that was downloaded) has that checksum.
  */
 
 /**
@@ -12,7 +13,8 @@ export const PERMISSIONS: readonly string[] = [
   "--no-prompt",
   "--allow-net",
   "--allow-read",
-  "--allow-env=KUBECONFIG,HOME,KUBERNETES_SERVICE_HOST,KUBERNETES_SERVICE_PORT",
+  // The last three only to see whether the runtime trusts more CAs than it should (lib/kube/given_ca.ts).
+  "--allow-env=KUBECONFIG,HOME,KUBERNETES_SERVICE_HOST,KUBERNETES_SERVICE_PORT,DENO_TLS_CA_STORE,DENO_CERT,NODE_EXTRA_CA_CERTS",
   // Libraries ask for debugging variables of their own; to them all others are not set.
   "--ignore-env",
   "--allow-sys=hostname",
@@ -46,6 +48,8 @@ export const OPERATOR_ENVIRONMENT: Readonly<Record<string, string>> = {
   MALLOC_ARENA_MAX: "1",
   // None of the public CAs that Deno brings: an API server's certificate is that of the cluster's CA, and of nobody else.
   DENO_TLS_CA_STORE: "",
+  // Nor those that a base image, or whoever changes pods as they are created, may have put there. (An empty DENO_CERT is an error.)
+  NODE_EXTRA_CA_CERTS: "",
 };
 
 /** The operator as one script. */
@@ -62,6 +66,30 @@ export function inAscii(script: string): string {
   );
 }
 
+/**
+ * Checks a file against its SHA-256.
+ *
+ * @param sha256 64 hex digits.
+ * @throws {Error} if it is another, or there is no such file.
+ */
+export async function checkSha256(path: string, sha256: string): Promise<void> {
+  const digest = await crypto.subtle.digest("SHA-256", await Deno.readFile(path));
+  const actual = new Uint8Array(digest).toHex();
+  if (actual !== sha256.toLowerCase()) {
+    throw new Error(`${path} is not what was expected: its SHA-256 is ${actual} instead of ${sha256}`);
+  }
+}
+
+/** The runtime that `deno compile` has put into a binary: a file of the user's, or the archive that Deno keeps of its download. */
+async function compiledInRuntime(target: string): Promise<string> {
+  const own = Deno.env.get("DENORT_BIN");
+  if (own !== undefined) return own;
+  const info = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"], stderr: "inherit" })
+    .output();
+  const { denoDir } = JSON.parse(new TextDecoder().decode(info.stdout));
+  return `${denoDir}/dl/release/v${Deno.version.deno}/denort-${target}.zip`;
+}
+
 async function deno(...args: string[]): Promise<void> {
   const cwd = new URL(".", import.meta.url).pathname;
   const { code } = await new Deno.Command(Deno.execPath(), { args, cwd }).spawn().status;
@@ -69,14 +97,28 @@ async function deno(...args: string[]): Promise<void> {
 }
 
 if (import.meta.main) {
-  await deno("bundle", "--quiet", "--platform=deno", "--output=dist/trust-manager.js", "main.ts");
-  await Deno.writeTextFile(SCRIPT, inAscii(await Deno.readTextFile(SCRIPT)));
+  // Whole or not at all: tests, or a demo, may be starting the one that is there.
+  const unfinished = SCRIPT.replace(/\.js$/, `.${crypto.randomUUID()}.js`);
+  await deno("bundle", "--quiet", "--platform=deno", `--output=${unfinished}`, "main.ts");
+  await Deno.writeTextFile(unfinished, inAscii(await Deno.readTextFile(unfinished)));
+  await Deno.rename(unfinished, SCRIPT);
   if (Deno.args.includes("compile")) {
     // Of the script rather than of the sources: the runtime fails to embed the packages that those import.
     // The script's date is compiled in; without it, the same sources give the same binary.
     const date = Number(Deno.env.get("SOURCE_DATE_EPOCH") ?? 0);
     await Deno.utime(SCRIPT, date, date);
     const target = Deno.args.filter((arg) => arg.startsWith("--target="));
-    await deno("compile", ...target, ...OPERATOR_FLAGS, "--output=dist/trust-manager", SCRIPT);
+    const output = SCRIPT.replace(/\.js$/, "");
+    await deno("compile", ...target, ...OPERATOR_FLAGS, `--output=${output}`, SCRIPT);
+    const sha256 = Deno.env.get("DENORT_SHA256");
+    if (sha256) {
+      const [wanted = Deno.build.target] = target.map((arg) => arg.replace("--target=", ""));
+      try {
+        await checkSha256(await compiledInRuntime(wanted), sha256);
+      } catch (error) {
+        await Deno.remove(output);
+        throw error;
+      }
+    }
   }
 }

@@ -3,6 +3,7 @@ import { systemClock } from "./lib/clock.ts";
 import { takeDebuggerPort } from "./lib/debugger_port.ts";
 import { ListenError } from "./lib/http_server.ts";
 import { ClusterConfigError } from "./lib/kube/config.ts";
+import { withGivenCaOnly } from "./lib/kube/given_ca.ts";
 import { systemHost } from "./lib/kube/host.ts";
 import { podNamespace } from "./lib/kube/in_cluster.ts";
 import { loadClusterConfig } from "./lib/kube/load_config.ts";
@@ -78,7 +79,8 @@ async function operate(options: Options): Promise<number> {
     Deno.exit(1);
   });
   log.info("Starting", { version: VERSION });
-  const cluster = await loadClusterConfig(options.client, { host: systemHost, clock, log });
+  const loaded = await loadClusterConfig(options.client, { host: systemHost, clock, log });
+  const cluster = withGivenCaOnly(loaded, { host: systemHost, log });
   const ending = await runOperator({
     options,
     cluster,

@@ -59,7 +59,7 @@ export async function startOperator(
 export async function stopOperator(directory: string = DIRECTORY): Promise<boolean> {
   const record = await readRecord(directory);
   if (record === undefined) return false;
-  const isThere = async () => (await commandLine(record.pid)).includes(record.kubeconfig);
+  const isThere = async () => (await commandLine(record.pid)).includes(`--kubeconfig=${record.kubeconfig}`);
   const found = await isThere();
   for (const signal of ["SIGTERM", "SIGKILL"] as const) {
     if (!await isThere()) break;

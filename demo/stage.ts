@@ -16,12 +16,21 @@ const SHOWN_LINES = 16;
 export class Stage {
   readonly #env: Readonly<Record<string, string>>;
   readonly #print: (line: string) => void;
+  readonly #signal: AbortSignal | undefined;
   #held = 0;
 
-  /** @param env of the commands, beside this process' own. */
-  constructor(env: Readonly<Record<string, string>>, print: (line: string) => void = console.log) {
+  /**
+   * @param env of the commands, beside this process' own.
+   * @param signal ends the play: no command is begun any more, and nothing is waited for. One that runs is waited for.
+   */
+  constructor(
+    env: Readonly<Record<string, string>>,
+    print: (line: string) => void = console.log,
+    signal?: AbortSignal,
+  ) {
     this.#env = env;
     this.#print = print;
+    this.#signal = signal;
   }
 
   /** How many checks have held. */
@@ -65,6 +74,7 @@ export class Stage {
   }
 
   async #play(script: string): Promise<{ success: boolean; out: string; said: string }> {
+    this.#signal?.throwIfAborted();
     const [first = "", ...more] = script.split("\n");
     this.#print(`\n   $ ${first}`);
     for (const line of more) this.#print(`     ${line}`);
@@ -100,7 +110,7 @@ export class Stage {
    * @throws {StepError} if it does not within `timeoutMs`.
    */
   async waitFor(promise: string, holds: () => Promise<boolean>, timeoutMs = 30_000): Promise<void> {
-    await until(promise, holds, timeoutMs);
+    await this.#until(promise, holds, timeoutMs);
     this.check(promise, true);
   }
 
@@ -117,22 +127,28 @@ export class Stage {
     timeoutMs = 30_000,
   ): Promise<void> {
     const watch = async () => {
-      await until(promise, cause, timeoutMs);
+      await this.#until(promise, cause, timeoutMs);
       const start = performance.now();
-      await until(promise, effect, timeoutMs);
+      await this.#until(promise, effect, timeoutMs);
       return Math.max(1, Math.round(performance.now() - start));
     };
-    const [, ms] = await Promise.all([act(), watch()]);
-    this.check(`${promise}, within ${ms} ms`, true);
-  }
-}
-
-async function until(promise: string, holds: () => Promise<boolean>, timeoutMs: number): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  while (!await holds()) {
-    if (performance.now() > deadline) {
-      throw new StepError(`Waited ${timeoutMs / 1000} s in vain: ${promise}`);
+    const acting = act();
+    try {
+      const [, ms] = await Promise.all([acting, watch()]);
+      this.check(`${promise}, within ${ms} ms`, true);
+    } finally {
+      await Promise.allSettled([acting]);
     }
-    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+
+  async #until(promise: string, holds: () => Promise<boolean>, timeoutMs: number): Promise<void> {
+    const deadline = performance.now() + timeoutMs;
+    while (!await holds()) {
+      this.#signal?.throwIfAborted();
+      if (performance.now() > deadline) {
+        throw new StepError(`Waited ${timeoutMs / 1000} s in vain: ${promise}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
   }
 }

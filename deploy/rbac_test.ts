@@ -9,7 +9,7 @@ const OPERATOR = "system:serviceaccount:cert-manager:trust-manager";
 const ALL_VERBS = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
 
 /** What may be done to which resource in which namespace, if it is not nothing. */
-const grants: { what: string; namespace: string; verbs: string[] }[] = [
+const grants: { what: string; namespace: string; name?: string; verbs: string[] }[] = [
   { what: "trust.cert-manager.io/bundles", namespace: "", verbs: ["get", "list", "watch"] },
   { what: "trust.cert-manager.io/bundles/status", namespace: "", verbs: ["patch"] },
   { what: "trust.cert-manager.io/bundles/finalizers", namespace: "", verbs: ["update"] },
@@ -17,14 +17,19 @@ const grants: { what: string; namespace: string; verbs: string[] }[] = [
   { what: "/configmaps", namespace: "", verbs: ["get", "list", "watch", "create", "patch", "delete"] },
   { what: "/configmaps", namespace: "default", verbs: ["get", "list", "watch", "create", "patch", "delete"] },
   { what: "events.k8s.io/events", namespace: "default", verbs: ["create", "patch"] },
+  { what: "events.k8s.io/events", namespace: "cert-manager", verbs: [] },
+  { what: "events.k8s.io/events", namespace: "", verbs: [] },
   { what: "/secrets", namespace: "cert-manager", verbs: ["get", "list", "watch"] },
   { what: "/secrets", namespace: "default", verbs: [] },
   { what: "/secrets", namespace: "", verbs: [] },
   {
     what: "coordination.k8s.io/leases",
     namespace: "cert-manager",
-    verbs: ["get", "create", "update", "watch", "list"],
+    name: "trust-manager-leader-election",
+    verbs: ["get", "create", "update"],
   },
+  { what: "coordination.k8s.io/leases", namespace: "cert-manager", name: "another", verbs: ["create"] },
+  { what: "coordination.k8s.io/leases", namespace: "cert-manager", verbs: ["create"] },
   { what: "coordination.k8s.io/leases", namespace: "default", verbs: [] },
   { what: "/events", namespace: "default", verbs: [] },
   { what: "/pods", namespace: "cert-manager", verbs: [] },
@@ -55,9 +60,10 @@ Deno.test("the operator may do what it must, and nothing else", async (t) => {
     );
 
   await untilKnown(true, "/configmaps", "get");
-  for (const { what, namespace, verbs } of grants) {
-    await t.step(`${what} in ${namespace || "all namespaces"}: ${verbs.join(" ") || "nothing"}`, async () => {
-      assert.deepEqual(await allowed(admin, what, namespace), verbs.toSorted());
+  for (const { what, namespace, name = "", verbs } of grants) {
+    const which = `${what}${name && ` ${name}`} in ${namespace || "all namespaces"}`;
+    await t.step(`${which}: ${verbs.join(" ") || "nothing"}`, async () => {
+      assert.deepEqual(await allowed(admin, what, namespace, name), verbs.toSorted());
     });
   }
 

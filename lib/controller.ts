@@ -1,6 +1,7 @@
 import type { TargetKind } from "./api/bundle.ts";
 import { NotLeadingError, WriteError, type Writer } from "./apply.ts";
 import { BundleReports } from "./bundle_reports.ts";
+import { expiriesAt } from "./certs/pool.ts";
 import { type Clock, delay } from "./clock.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { decide, type Owner } from "./decide.ts";
@@ -250,11 +251,14 @@ export class Controller {
       const { resolution, pending, lastSuccess } = state;
       const { whole, short } = state.wanted ??= this.#countWanted(state);
       const wrong = wrongTargets(state).length;
+      const pool = resolution.ok ? resolution.version.pool : [];
+      const { next, expired } = expiriesAt(this.#options.clock.now(), pool);
       yield [name, {
-        certificates: resolution.ok ? resolution.version.pool.length : 0,
+        certificates: pool.length,
+        expired,
         emptySources: resolution.emptySources,
         cycleSize: resolution.cycleSize,
-        earliestExpiry: resolution.ok ? resolution.version.earliestExpiry : undefined,
+        earliestExpiry: next,
         inSync: Math.max(0, whole - wrong - pending.size),
         failed: wrong + short,
         pending: pending.size,

@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { canonicalPem, parsed, pemText, ROOT_1, ROOT_2, TRUST_NAMESPACE } from "../tests/builders.ts";
+import {
+  canonicalPem,
+  EXPIRED,
+  parsed,
+  pemText,
+  ROOT_1,
+  ROOT_2,
+  TRUST_NAMESPACE,
+} from "../tests/builders.ts";
 import { collectionOf, ControllerWorld } from "../tests/controller_world.ts";
 import { status } from "../tests/fake_api_server.ts";
 import { serverSideApply } from "../tests/fake_apply.ts";
@@ -915,6 +923,20 @@ Deno.test("an expired certificate is dropped when its time comes, and the next p
   await world.clock.advance(60 * MINUTE); // a jump is noticed within the hour
   assert.equal(holds(), canonicalPem(ROOT_1));
   assert.deepEqual(world.events.map(({ reason }) => reason), ["Synced", "CertificatesRemoved"]);
+});
+
+Deno.test("certificates that have expired already do not count as what expires next", async () => {
+  await using world = new ControllerWorld();
+  const certificates = pemText(EXPIRED, ROOT_2, ROOT_1);
+  world.putBundle("example", { ...spec(), sources: [{ inLine: certificates }] });
+  const controller = await world.start();
+  const figures = () => new Map(controller.figures()).get("example");
+  const { certificates: count, expired, earliestExpiry } = figures() ?? {};
+  assert.deepEqual({ count, expired, earliestExpiry }, {
+    count: 3,
+    expired: 1,
+    earliestExpiry: Date.parse(ROOT_2.notAfter),
+  });
 });
 
 Deno.test("a Bundle in the trust namespace is a target like any other", async () => {

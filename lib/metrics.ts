@@ -15,11 +15,13 @@ export interface QueueMetrics {
 /** State of one Bundle, as it is exposed. */
 export interface BundleFigures {
   readonly certificates: number;
+  /** How many of them have expired. */
+  readonly expired: number;
   /** Sources, or keys of them, that give no certificate, or less than seems to be in them. */
   readonly emptySources: number;
   /** Bundles in the cycle of sources that it is in; 0 if it is in none. */
   readonly cycleSize: number;
-  /** Milliseconds since the Unix epoch; undefined if there is no pool. */
+  /** Of those that have not expired. Milliseconds since the Unix epoch; undefined if there is none. */
   readonly earliestExpiry: number | undefined;
   readonly inSync: number;
   readonly failed: number;
@@ -48,6 +50,7 @@ export class Metrics {
   readonly #requests: Counter<"code" | "host" | "method">;
   readonly #leading: Gauge<"name">;
   readonly #certificates: Gauge<"bundle">;
+  readonly #expired: Gauge<"bundle">;
   readonly #emptySources: Gauge<"bundle">;
   readonly #sourceCycle: Gauge<"bundle">;
   readonly #expiry: Gauge<"bundle">;
@@ -100,6 +103,11 @@ export class Metrics {
       "Certificates in the pool of a Bundle",
       "bundle",
     );
+    this.#expired = gauge(
+      "trust_manager_bundle_certificates_expired",
+      "Certificates in the pool of a Bundle that have expired",
+      "bundle",
+    );
     this.#emptySources = gauge(
       "trust_manager_bundle_empty_sources",
       "Sources of a Bundle, or keys of them, that give no certificate, or less than seems to be in them",
@@ -112,7 +120,7 @@ export class Metrics {
     );
     this.#expiry = gauge(
       "trust_manager_bundle_earliest_expiry_timestamp_seconds",
-      "When the first certificate of a Bundle expires, in seconds since the Unix epoch",
+      "When the first certificate of a Bundle expires that has not yet, in seconds since the Unix epoch",
       "bundle",
     );
     this.#targets = gauge(
@@ -190,6 +198,7 @@ export class Metrics {
   bundles(figures: Iterable<readonly [bundle: string, figures: BundleFigures]>): void {
     const all = [
       this.#certificates,
+      this.#expired,
       this.#emptySources,
       this.#sourceCycle,
       this.#expiry,
@@ -198,8 +207,9 @@ export class Metrics {
     ];
     for (const gauge of all) gauge.reset();
     for (const [bundle, figure] of figures) {
-      const { certificates, earliestExpiry, inSync, failed, pending, lastSuccess } = figure;
+      const { certificates, expired, earliestExpiry, inSync, failed, pending, lastSuccess } = figure;
       this.#certificates.set({ bundle }, certificates);
+      this.#expired.set({ bundle }, expired);
       this.#emptySources.set({ bundle }, figure.emptySources);
       this.#sourceCycle.set({ bundle }, figure.cycleSize);
       if (earliestExpiry !== undefined) this.#expiry.set({ bundle }, earliestExpiry / 1000);

@@ -115,6 +115,7 @@ Deno.test("Bundles have their figures, and lose them when they are gone", async 
   const metrics = setUp();
   const names = [
     "trust_manager_bundle_certificates",
+    "trust_manager_bundle_certificates_expired",
     "trust_manager_bundle_empty_sources",
     "trust_manager_bundle_source_cycle",
     "trust_manager_bundle_earliest_expiry_timestamp_seconds",
@@ -123,6 +124,7 @@ Deno.test("Bundles have their figures, and lose them when they are gone", async 
   ];
   const good: BundleFigures = {
     certificates: 140,
+    expired: 3,
     emptySources: 3,
     cycleSize: 2,
     earliestExpiry: 2_000_000_000_500,
@@ -133,6 +135,7 @@ Deno.test("Bundles have their figures, and lose them when they are gone", async 
   };
   const broken: BundleFigures = {
     certificates: 0,
+    expired: 0,
     emptySources: 0,
     cycleSize: 0,
     earliestExpiry: undefined,
@@ -145,6 +148,8 @@ Deno.test("Bundles have their figures, and lose them when they are gone", async 
   assert.deepEqual(await series(metrics, ...names), [
     'trust_manager_bundle_certificates{bundle="good"} 140',
     'trust_manager_bundle_certificates{bundle="broken"} 0',
+    'trust_manager_bundle_certificates_expired{bundle="good"} 3',
+    'trust_manager_bundle_certificates_expired{bundle="broken"} 0',
     'trust_manager_bundle_empty_sources{bundle="good"} 3',
     'trust_manager_bundle_empty_sources{bundle="broken"} 0',
     'trust_manager_bundle_source_cycle{bundle="good"} 2',

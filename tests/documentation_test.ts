@@ -83,7 +83,7 @@ Deno.test("docs/operations.md has every flag and every metric, and no others", a
 Deno.test("the task `start` runs with the permissions of build.ts", async () => {
   const { PERMISSIONS, RUNTIME_FLAGS } = await import("../build.ts");
   const { tasks } = JSON.parse(await Deno.readTextFile(`${ROOT}/deno.json`));
-  assert.equal(tasks.start.command, `deno run ${PERMISSIONS.join(" ")} main.ts`);
+  assert.equal(tasks.start.command, `DENO_TLS_CA_STORE= deno run ${PERMISSIONS.join(" ")} main.ts`);
   assert.equal(
     tasks["bench:formats"].command,
     `deno run ${RUNTIME_FLAGS.join(" ")} --allow-read bench/formats.ts`,

@@ -62,6 +62,25 @@ function bySha256Ascending(a: Certificate, b: Certificate): number {
   return a.sha256 < b.sha256 ? -1 : a.sha256 > b.sha256 ? 1 : 0;
 }
 
+/** What is to come of validities, and what is past. */
+export interface Expiries {
+  /** When the first expires of those that have not yet, in milliseconds since the Unix epoch; undefined if there is none. */
+  readonly next: number | undefined;
+  /** How many have expired. */
+  readonly expired: number;
+}
+
+/** Looks at certificates at a point in time, in milliseconds since the Unix epoch. They are expired after their notAfter, not at it. */
+export function expiriesAt(now: number, certificates: Iterable<Certificate>): Expiries {
+  let expired = 0;
+  let next: number | undefined;
+  for (const { notAfter } of certificates) {
+    if (notAfter < now) expired++;
+    else if (next === undefined || notAfter < next) next = notAfter;
+  }
+  return { next, expired };
+}
+
 /** When the first of them expires, in milliseconds since the Unix epoch; undefined if there are none. */
 export function earliestNotAfter(certificates: Iterable<Certificate>): number | undefined {
   let earliest: number | undefined;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Certificate } from "./certificate.ts";
-import { earliestNotAfter, poolOf } from "./pool.ts";
+import { earliestNotAfter, expiriesAt, poolOf } from "./pool.ts";
 
 function certificate(sha256: string, fields: Partial<Certificate> = {}): Certificate {
   return { der: new Uint8Array(), sha256, notBefore: 0, notAfter: 1000, isCa: true, ...fields };
@@ -47,4 +47,11 @@ Deno.test("a certificate is good up to its last millisecond", () => {
 Deno.test("the earliest end of validity", () => {
   assert.equal(earliestNotAfter([a, expired, leaf]), 499);
   assert.equal(earliestNotAfter([]), undefined);
+});
+
+Deno.test("what has expired does not count as what expires next", () => {
+  assert.deepEqual(expiriesAt(500, [a, expired, leaf, expiredLeaf]), { next: 1000, expired: 2 });
+  assert.deepEqual(expiriesAt(499, [a, expired, expiredLeaf]), { next: 499, expired: 1 });
+  assert.deepEqual(expiriesAt(2000, [a]), { next: undefined, expired: 1 });
+  assert.deepEqual(expiriesAt(0, []), { next: undefined, expired: 0 });
 });

@@ -5,8 +5,8 @@ export interface ClusterConfig {
   /** Base URL, such as `https://127.0.0.1:6443`, without a trailing slash; may have a path. */
   readonly server: string;
   /**
-   * PEM of the CA certificates to trust. Deno's `fetch` trusts its default roots besides them, unless `DENO_TLS_CA_STORE` is set
-   * to nothing, as in `OPERATOR_ENVIRONMENT` of `build.ts`.
+   * PEM of the CA certificates to trust. Deno's `fetch` trusts those of its environment besides them, see
+   * {@linkcode ClusterConfig.givenCaOnly}.
    */
   readonly caCertificates?: string;
   /**
@@ -24,6 +24,8 @@ export interface ClusterConfig {
   readonly tlsServerName?: string;
   /** Skips the verification of the server's certificate. Served over `node:https`. */
   readonly insecureSkipTlsVerify?: boolean;
+  /** Trusts no CA but {@linkcode caCertificates}, even where the runtime's `fetch` has more. Served over `node:https`. */
+  readonly givenCaOnly?: boolean;
   /** `Impersonate-*` headers as name and value; a name may come more than once (one header line for each group). */
   readonly impersonate?: readonly (readonly [name: string, value: string])[];
   /** The namespace of the context, or of the pod. */

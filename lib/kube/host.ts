@@ -1,6 +1,7 @@
 /**
  * What reading a client configuration needs of the machine. Passed in, so that tests need neither files nor variables.
- * Reads the variables `KUBECONFIG`, `HOME`, `KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT`, and no others.
+ * Reads the variables `KUBECONFIG`, `HOME`, `KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT`, those of `given_ca.ts`, and no
+ * others.
  */
 export interface Host {
   /** Value of an environment variable. */

@@ -387,8 +387,9 @@ async function openTransport(
     ...(certificate === undefined ? {} : { clientCertificate: certificate }),
     ...(ca === undefined ? {} : { caCertificates: ca }),
   };
-  const lacksName = config.tlsServerName !== undefined || config.insecureSkipTlsVerify === true;
-  if (!lacksName || config.server.startsWith("http:")) return createFetchTransport(options);
+  const overNodeHttps = config.tlsServerName !== undefined || config.insecureSkipTlsVerify === true ||
+    config.givenCaOnly === true;
+  if (!overNodeHttps || config.server.startsWith("http:")) return createFetchTransport(options);
   const { createNodeTransport } = await import("./node_transport.ts");
   return await createNodeTransport(options);
 }

@@ -2,8 +2,8 @@ import type { IncomingMessage } from "node:http";
 import type { Transport, TransportOptions } from "./transport.ts";
 
 /**
- * `node:https`, HTTP/1.1: for what Deno's `fetch` lacks, another name than the URL's for the server's certificate, and
- * no verification of it at all. The module is imported here and not at the top, because a bundle would load it at its start.
+ * `node:https`, HTTP/1.1: for what Deno's `fetch` lacks, another name than the URL's for the server's certificate, no
+ * verification of it at all, and no CA but the given ones. The module is imported here and not at the top, because a bundle would load it at its start.
  */
 export async function createNodeTransport(options: TransportOptions): Promise<Transport> {
   const { Agent, request } = await import("node:https");

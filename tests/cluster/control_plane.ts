@@ -1,5 +1,6 @@
 import { buildControlPlane, findKubectl, type Program } from "./build_control_plane.ts";
 import { freePorts } from "./free_ports.ts";
+import { findTrustManager } from "./installed_trust_manager.ts";
 import { isReady } from "./is_ready.ts";
 import { RestClient } from "./rest_client.ts";
 import { ServerProcess } from "./server_process.ts";
@@ -75,7 +76,7 @@ export interface OwnControlPlane {
  * deletion, garbage collection, quotas. Also turns on the admission plugin OwnerReferencesPermissionEnforcement, which
  * OpenShift has. The service range is 127.1.0.0/16, so that this machine can serve a Service.
  *
- * @throws {Error} with the end of the log of the program that did not start.
+ * @throws {Error} with the end of the log of the program that did not start, or if trust-manager is installed in the user's own cluster.
  * @throws {GoToolchainError} {GoBuildError} if the programs cannot be built.
  */
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
@@ -99,6 +100,12 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
 /** Takes a cluster of the user's own. */
 async function useCluster(kubeconfig: string, options: ControlPlaneOptions): Promise<ControlPlane> {
   const admin = await RestClient.fromKubeconfig(kubeconfig);
+  // Its Bundles would be taken for those of tests, and its namespaces be written to.
+  const installed = (await findTrustManager(admin)).find(({ kind }) => kind === "Deployment");
+  if (installed !== undefined) {
+    admin[Symbol.dispose]();
+    throw new Error(`${admin.config.server} is not for tests: ${installed.text}`);
+  }
   const kubectl = await findKubectl(options.report);
   const dir = await Deno.makeTempDir({ prefix: "trust-manager-cluster-" });
   for (const manifest of options.manifests ?? []) await admin.apply(manifest);

@@ -13,6 +13,8 @@ export interface RunningCluster {
   readonly kubectl: string;
   /** Whether it is a node of {@linkcode startNode}, with the images that were asked for. */
   readonly isNode: boolean;
+  /** Whether it was there before, and is to be left as it was. */
+  readonly isUsersOwn: boolean;
   /** What it is, for people: whose cluster, and where. */
   readonly description: string;
 }
@@ -30,7 +32,10 @@ export interface ClusterUpOptions {
   readonly nodeImages?: (directory: string) => Promise<readonly string[]>;
   /** Why no node can be had, for people; undefined if one can. Default {@linkcode whyNoNode}. */
   readonly whyNoNode?: () => Promise<string | undefined>;
-  /** YAML that is applied before controllers start (see `ControlPlaneOptions`); not on a node, where a chart brings it. */
+  /**
+   * YAML that is applied before controllers start (see `ControlPlaneOptions`); not on a node, where a chart brings it, and not to a
+   * cluster of the user's own, where it could change what is there.
+   */
   readonly manifests?: readonly string[];
   /** Directory for what is kept. Default `bin` in the checkout. */
   readonly directory?: string;
@@ -48,7 +53,7 @@ export class OtherClusterError extends Error {
 /** What `bin/cluster.json` holds. */
 type ClusterRecord =
   | { readonly type: "own"; readonly server: string }
-  | { readonly type: "kind"; readonly name: string }
+  | { readonly type: "kind"; readonly name: string; readonly ca: string }
   | { readonly type: "node"; readonly dir: string; readonly pids: readonly number[] }
   | { readonly type: "control-plane"; readonly dir: string; readonly pids: Readonly<Record<string, number>> };
 
@@ -57,7 +62,8 @@ type ClusterRecord =
  * are there, else a node if `nodeImages` asks for one and it can be had, else a control plane as {@linkcode startControlPlane} makes
  * it.
  *
- * @throws {OtherClusterError} if there is one with nodes, and `bare` asks for one without.
+ * @throws {OtherClusterError} if one runs and another kind of cluster is asked for, or if what is there is not of this checkout: a file
+ * where a link is to be, or a kind cluster of that name.
  * @throws what {@linkcode startControlPlane} throws, and the reason of `signal`.
  */
 export async function clusterUp(options: ClusterUpOptions = {}): Promise<RunningCluster> {
@@ -68,6 +74,11 @@ export async function clusterUp(options: ClusterUpOptions = {}): Promise<Running
   await lock.lock(true);
 
   const found = await readRecord(files.record);
+  if (found !== undefined && found.type !== "own" && options.kubeconfig !== undefined) {
+    throw new OtherClusterError(
+      `There is ${describe(found)} already: end it first with \`deno task cluster:down\``,
+    );
+  }
   if (found !== undefined && options.kubeconfig === undefined && await works(files.kubeconfig)) {
     if (options.bare && found.type !== "control-plane") {
       throw new OtherClusterError(
@@ -76,8 +87,8 @@ export async function clusterUp(options: ClusterUpOptions = {}): Promise<Running
         } already: leave out --bare to go on with it, or end it first with \`deno task cluster:down\``,
       );
     }
-    if (found.type !== "node") await applyAll(files, options);
-    else if (options.nodeImages !== undefined) {
+    if (found.type === "kind" || found.type === "control-plane") await applyAll(files, options);
+    else if (found.type === "node" && options.nodeImages !== undefined) {
       await withImages(options.nodeImages, (images) => loadImages(found, images));
     }
     return running(files, found);
@@ -90,7 +101,7 @@ export async function clusterUp(options: ClusterUpOptions = {}): Promise<Running
   });
   try {
     await Deno.writeTextFile(files.record, JSON.stringify(record, null, 2) + "\n");
-    if (record.type === "own" || record.type === "kind") await applyAll(files, options);
+    if (record.type === "kind") await applyAll(files, options);
     options.signal?.throwIfAborted();
   } catch (error) {
     await takeDown(files, record);
@@ -140,11 +151,12 @@ export async function clusterDown(
   if (record === undefined) return undefined;
   using lock = await Deno.open(files.lock, { create: true, write: true });
   await lock.lock(true);
-  await takeDown(files, record);
+  const left = await takeDown(files, record);
   await Deno.remove(files.lock);
+  if (left !== undefined) return left;
   switch (record.type) {
     case "own":
-      return `Left the cluster at ${record.server} as it is`;
+      return `Forgot the cluster at ${record.server}`;
     case "kind":
       return `Deleted the kind cluster ${record.name}`;
     case "node":
@@ -152,6 +164,18 @@ export async function clusterDown(
     case "control-plane":
       return "Stopped the control plane";
   }
+}
+
+/**
+ * The kubeconfig file of the cluster of the user's own that this checkout works with since an earlier {@linkcode clusterUp}; undefined if
+ * it works with another kind of cluster, or none.
+ */
+export async function usersOwnKubeconfig(
+  options: Pick<ClusterUpOptions, "directory"> = {},
+): Promise<string | undefined> {
+  const files = filesIn(options.directory);
+  const record = await readRecord(files.record);
+  return record?.type === "own" ? await Deno.realPath(files.kubeconfig) : undefined;
 }
 
 interface Files {
@@ -176,8 +200,15 @@ function filesIn(directory = `${import.meta.dirname}/../../bin`): Files {
 }
 
 function running(files: Files, record: ClusterRecord): RunningCluster {
-  const isNode = record.type === "node";
-  return { kubeconfig: files.kubeconfig, kubectl: files.kubectl, isNode, description: describe(record) };
+  const { kubeconfig, kubectl } = files;
+  const { type } = record;
+  return {
+    kubeconfig,
+    kubectl,
+    isNode: type === "node",
+    isUsersOwn: type === "own",
+    description: describe(record),
+  };
 }
 
 function describe(record: ClusterRecord): string {
@@ -204,30 +235,78 @@ async function useOwn(
   return { type: "own", server: admin.config.server };
 }
 
-const KIND_CLUSTER = "trust-manager-deno";
+/** Name of the kind cluster of a checkout: that of another checkout, or of anybody else, has another. */
+async function kindClusterName({ directory }: Files): Promise<string> {
+  const path = new TextEncoder().encode(await Deno.realPath(directory));
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", path)).toHex().slice(0, 10);
+  return `trust-manager-deno-${hash}`;
+}
 
 async function kindWorks(): Promise<boolean> {
-  return await run("kind", ["version"]) !== undefined && await run("docker", ["info"]) !== undefined;
+  return (await run("kind", ["version"])).success && (await run("docker", ["info"])).success;
 }
 
 async function startKind(files: Files, report: (line: string) => void): Promise<ClusterRecord> {
-  report(`Creating the kind cluster ${KIND_CLUSTER}`);
-  const args = [
-    "create",
-    "cluster",
-    "--name",
-    KIND_CLUSTER,
-    "--kubeconfig",
-    files.kubeconfig,
-    "--wait",
-    "2m",
-  ];
-  if (await run("kind", args) === undefined) {
-    await run("kind", ["delete", "cluster", "--name", KIND_CLUSTER]); // what there is of it
-    throw new Error(`Failed to run kind ${args.join(" ")}`);
+  const name = await kindClusterName(files);
+  const { success, stdout, stderr } = await run("kind", ["get", "clusters"]);
+  if (!success) throw new Error(`Failed to run kind get clusters:\n${stderr.trim()}`);
+  if (stdout.split("\n").includes(name)) {
+    throw new OtherClusterError(
+      `There is a kind cluster ${name} already, which this checkout has no record of, so it is left as it is. ` +
+        `If nobody needs it: kind delete cluster --name ${name}`,
+    );
   }
-  await link(await findKubectl(report), files.kubectl);
-  return { type: "kind", name: KIND_CLUSTER };
+  // kind would add to a file that is there, also behind a link.
+  await removeLink(files.kubeconfig);
+  const kubectl = await findKubectl(report);
+  report(`Creating the kind cluster ${name}`);
+  const args = ["create", "cluster", "--name", name, "--kubeconfig", files.kubeconfig, "--wait", "2m"];
+  // In a process group of its own: Ctrl-C would end it with half a cluster, which nothing tells of. A creation that fails is cleaned
+  // up by kind itself, and by nobody else: a cluster of that name may have come from elsewhere meanwhile.
+  const created = await run("kind", args, { detached: true });
+  if (!created.success) {
+    await Deno.remove(files.kubeconfig).catch(ignoreNotFound);
+    throw new OtherClusterError(`Failed to run kind ${args.join(" ")}:\n${created.stderr.trim()}`);
+  }
+  await link(kubectl, files.kubectl);
+  return { type: "kind", name, ca: await clusterCa(files.kubeconfig) };
+}
+
+/**
+ * Deletes a kind cluster if it is the one that was created here, and not another of the same name: each has a CA of its own.
+ *
+ * @returns what was done instead, for people; undefined if it was deleted, or was not there any more.
+ */
+async function deleteKind(
+  files: Files,
+  { name, ca }: ClusterRecord & { type: "kind" },
+): Promise<string | undefined> {
+  const clusters = await run("kind", ["get", "clusters"]);
+  if (!clusters.success) {
+    throw new Error(
+      `Failed to run kind get clusters, so the cluster ${name} may be there still:\n${clusters.stderr}`,
+    );
+  }
+  if (!clusters.stdout.split("\n").includes(name)) return undefined;
+  const { stdout } = await run("kind", ["get", "kubeconfig", "--name", name]);
+  if (caOf(stdout) !== ca) {
+    return `Left the kind cluster ${name} as it is: it is not the one that was created here`;
+  }
+  // The file is named: without it, kind changes the user's own.
+  const deleted = await run("kind", ["delete", "cluster", "--name", name, "--kubeconfig", files.kubeconfig]);
+  if (!deleted.success) {
+    throw new Error(`Failed to delete the kind cluster ${name}:\n${deleted.stderr.trim()}`);
+  }
+  return undefined;
+}
+
+async function clusterCa(kubeconfig: string): Promise<string> {
+  return caOf(await Deno.readTextFile(kubeconfig));
+}
+
+/** The CA certificate in a kubeconfig of kind, which has but one cluster; empty if there is none. */
+function caOf(kubeconfig: string): string {
+  return /^\s*certificate-authority-data: *(\S+)/m.exec(kubeconfig)?.[1] ?? "";
 }
 
 /** Has images made, uses them, and removes them. */
@@ -284,16 +363,19 @@ async function startOwnControlPlane(
   return { type: "control-plane", dir, pids: own?.pids() ?? {} };
 }
 
-async function takeDown(files: Files, record: ClusterRecord): Promise<void> {
-  if (record.type === "kind") await run("kind", ["delete", "cluster", "--name", record.name]);
+/** Ends what a record tells of, and forgets it. Returns what was left as it is, for people. */
+async function takeDown(files: Files, record: ClusterRecord): Promise<string | undefined> {
+  const left = record.type === "kind" ? await deleteKind(files, record) : undefined;
   if (record.type === "node") await endNode(record);
   if (record.type === "control-plane") {
     for (const pid of Object.values(record.pids)) await endOwn(pid, record.dir);
     await Deno.remove(record.dir, { recursive: true }).catch(ignoreNotFound);
   }
-  for (const file of [files.kubeconfig, files.kubectl, files.record]) {
-    await Deno.remove(file).catch(ignoreNotFound);
-  }
+  if (record.type === "kind") await Deno.remove(files.kubeconfig).catch(ignoreNotFound);
+  else await removeLink(files.kubeconfig);
+  await removeLink(files.kubectl);
+  await Deno.remove(files.record).catch(ignoreNotFound);
+  return left;
 }
 
 /** Ends a process if it still is the one that was started: its command line names the directory of the control plane. */
@@ -312,7 +394,9 @@ async function endOwn(pid: number, dir: string): Promise<void> {
 
 /** Empty if there is no such process, or it has ended. */
 async function commandLine(pid: number): Promise<string> {
-  if (Deno.build.os !== "linux") return await run("ps", ["-ww", "-o", "args=", "-p", String(pid)]) ?? "";
+  if (Deno.build.os !== "linux") {
+    return (await run("ps", ["-ww", "-o", "args=", "-p", String(pid)])).stdout;
+  }
   return await Deno.readTextFile(`/proc/${pid}/cmdline`).catch((error) => {
     // ESRCH: it ended while the file was open.
     if (error instanceof Deno.errors.NotFound || error?.code === "ESRCH") return "";
@@ -341,22 +425,41 @@ async function readRecord(path: string): Promise<ClusterRecord | undefined> {
 }
 
 async function link(to: string, path: string): Promise<void> {
-  await Deno.remove(path).catch(ignoreNotFound);
+  await removeLink(path);
   await Deno.symlink(to, path);
+}
+
+/**
+ * Removes a link of ours. What is none was put there by somebody else.
+ *
+ * @throws {OtherClusterError} then.
+ */
+async function removeLink(path: string): Promise<void> {
+  const info = await Deno.lstat(path).catch(ignoreNotFound);
+  if (info === undefined) return;
+  if (!info.isSymlink) {
+    throw new OtherClusterError(`${path} is not a link that was made here: move it elsewhere, and try again`);
+  }
+  await Deno.remove(path);
 }
 
 function ignoreNotFound(error: unknown): undefined {
   if (!(error instanceof Deno.errors.NotFound)) throw error;
 }
 
-/** Standard output of a command; undefined if it is not there or failed. */
-async function run(command: string, args: string[]): Promise<string | undefined> {
+/** What a command printed. One that is not there has failed. */
+async function run(
+  command: string,
+  args: string[],
+  options: { detached?: boolean } = {},
+): Promise<{ success: boolean; stdout: string; stderr: string }> {
   try {
-    const { success, stdout } = await new Deno.Command(command, { args, stdin: "null", stderr: "null" })
+    const { success, stdout, stderr } = await new Deno.Command(command, { args, stdin: "null", ...options })
       .output();
-    return success ? new TextDecoder().decode(stdout) : undefined;
+    const decoder = new TextDecoder();
+    return { success, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
+    if (error instanceof Deno.errors.NotFound) return { success: false, stdout: "", stderr: error.message };
     throw error;
   }
 }

@@ -12,6 +12,7 @@ import { CASES, PEER_VALUES_FILES, type Values } from "../helm/cases.ts";
 import { customResourceDefinitions } from "../helm/custom_resources.ts";
 import { CHART, Helm, HelmError, VALUES_FILE } from "../helm/helm.ts";
 import { ROOT } from "../project_files.ts";
+import { until } from "../until.ts";
 import { OperatorProcess } from "./operator_process.ts";
 import { bundlePath, targetPath, TRUST_NAMESPACE } from "./test_cluster.ts";
 import { parse } from "yaml";
@@ -264,6 +265,105 @@ Deno.test("Helm installs, upgrades, rolls back and uninstalls", async (t) => {
     assert.notDeepEqual(second?.["data"], first?.["data"]);
     assert.equal(await caBundle(), Object(second?.["data"])["ca.crt"]);
     assert.notEqual((await admin.get(DEPLOYMENT))?.metadata["generation"], generation);
+  });
+});
+
+Deno.test("Helm installs, upgrades, rolls back and uninstalls with Bundles in extraObjects", async (t) => {
+  await using cluster = await ChartCluster.start({ namespaces: [] });
+  const { admin, helm } = cluster;
+  const on = { app: { webhook: { tls: { selfManaged: { enabled: true } } } } };
+  const off = { app: { webhook: { enabled: false } } };
+  const extra = (...names: string[]) => ({
+    extraObjects: names.map((name) => ({
+      apiVersion: BUNDLE,
+      kind: "Bundle",
+      metadata: { name },
+      spec: { sources: [{ inLine: pemText(ROOT_1) }], target: { configMap: { key: "ca.pem" } } },
+    })),
+  });
+  const release = async (command: string) =>
+    await helm.run([command, "trust-manager", `--namespace=${TRUST_NAMESPACE}`]);
+  const policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/trust-manager";
+  /** What becomes of a Bundle that is written while no pod is there, as is always so here, and which Bundles there are. */
+  const state = async () => {
+    const configuration = await admin.get(CONFIGURATION);
+    const bundles = await admin.get<{ items: RestObject[] }>(`/apis/${BUNDLE}/bundles`);
+    return [
+      configuration === undefined ? "no webhook" : Object(configuration).webhooks[0].failurePolicy,
+      await admin.get(policies) === undefined ? "no policy" : "a policy",
+      ...(bundles?.items ?? []).map(({ metadata }) => metadata.name),
+    ];
+  };
+  const refused = async (act: Promise<unknown>, message: RegExp) =>
+    await assert.rejects(act, (error) => error instanceof HelmError && message.test(error.message));
+
+  await t.step(
+    "Before the cluster knows Bundles, it says what to do, and nothing is left behind",
+    async () => {
+      await refused(
+        cluster.install({ ...on, ...extra("a") }),
+        /Leave the Bundles out of the first installation/,
+      );
+      assert.deepEqual(await state(), ["no webhook", "no policy"]);
+      await refused(
+        cluster.install({ ...off, ...extra("a") }),
+        /Leave the Bundles out of the first installation/,
+      );
+    },
+  );
+  await t.step("An upgrade adds them, also while no pod is ready", async () => {
+    await cluster.install(on);
+    // Right after the CRD, the API server answers 429 while it sets the kind up.
+    await until(
+      () => statusOf(admin, `/apis/${BUNDLE}/bundles`).then((it) => it === 200),
+      "Bundles are served",
+    );
+    assert.deepEqual(await state(), ["Fail", "no policy"]);
+    await cluster.install({ ...on, ...extra("a") });
+    assert.deepEqual(await state(), ["Ignore", "a policy", "a"]);
+    const notes = await helm.run(["get", "notes", "trust-manager", `--namespace=${TRUST_NAMESPACE}`]);
+    assert.match(notes, /failurePolicy Ignore.*\n?.*upgrade again/);
+  });
+  await t.step("Once a pod is ready, the webhook is not optional", async () => {
+    await admin.mergePatch(`${DEPLOYMENT}/status`, { status: { replicas: 1, readyReplicas: 1 } });
+    const rendered = await helm.template({
+      values: { ...on, ...extra("a") },
+      args: ["--dry-run=server", "--is-upgrade"],
+    });
+    assert.match(rendered, /failurePolicy: Fail/);
+    assert.doesNotMatch(rendered, /ValidatingAdmissionPolicy/);
+    await admin.mergePatch(`${DEPLOYMENT}/status`, { status: { readyReplicas: 0, replicas: 0 } });
+  });
+  await t.step("It is rolled back, to less and to no webhook", async () => {
+    await release("rollback");
+    assert.deepEqual(await state(), ["Fail", "no policy"]);
+    await refused(
+      cluster.install({ ...off, ...extra("a") }),
+      /kubectl delete validatingwebhookconfiguration trust-manager/,
+    );
+    await admin.delete(CONFIGURATION);
+    await cluster.install({ ...off, ...extra("a") });
+    await cluster.install({ ...on, ...extra("a", "b") });
+    assert.deepEqual(await state(), ["Ignore", "a policy", "a", "b"]);
+    await release("rollback");
+    assert.deepEqual(await state(), ["no webhook", "a policy", "a"]);
+  });
+  await t.step("It is uninstalled, and installed again where the CRD was kept", async () => {
+    await cluster.install({ ...on, ...extra("a") });
+    await release("uninstall");
+    assert.deepEqual(await state(), ["no webhook", "no policy"]);
+    await cluster.install({ ...on, ...extra("a") });
+    assert.deepEqual(await state(), ["Ignore", "a policy", "a"]);
+    await release("uninstall");
+    assert.deepEqual(await state(), ["no webhook", "no policy"]);
+  });
+  await t.step("A rendering without a cluster is always the same, and refuses nothing", async () => {
+    const rendered = await helm.template({
+      values: { ...on, ...extra("a") },
+      args: ["--api-versions=v1/Pod"],
+    });
+    assert.match(rendered, /failurePolicy: Fail/);
+    assert.match(rendered, /kind: Bundle/);
   });
 });
 

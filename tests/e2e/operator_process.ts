@@ -26,8 +26,13 @@ export class OperatorProcess implements AsyncDisposable {
     });
   }
 
-  /** Starts `script` with exactly `flagsOfDeno`, and free ports. */
-  static start(flagsOfDeno: readonly string[], script: string, flags: readonly string[]): OperatorProcess {
+  /** Starts `script` with exactly `flagsOfDeno`, and free ports. `env` goes beside the environment that the image sets. */
+  static start(
+    flagsOfDeno: readonly string[],
+    script: string,
+    flags: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+  ): OperatorProcess {
     const [probePort = 0, metricsPort = 0] = freePorts(2);
     const process = new Deno.Command(Deno.execPath(), {
       args: [
@@ -39,7 +44,7 @@ export class OperatorProcess implements AsyncDisposable {
         "--log-level=3",
         ...flags,
       ],
-      env: { ...OPERATOR_ENVIRONMENT },
+      env: { ...OPERATOR_ENVIRONMENT, ...env },
       stdin: "null",
       stdout: "piped",
       stderr: "piped",

@@ -133,6 +133,7 @@ export const CASES: Readonly<Record<string, Values>> = {
     networkPolicy: {
       enabled: true,
       apiServerPorts: [8443],
+      apiServerPeers: [{ ipBlock: { cidr: "192.0.2.1/32" } }],
       metricsFrom: [{ namespaceSelector: { matchLabels: { name: "monitoring" } } }],
       extraIngress: [{ ports: [{ port: 1, protocol: "TCP" }] }],
       extraEgress: [{ to: [{ ipBlock: { cidr: "192.0.2.0/24" } }] }],

@@ -241,8 +241,10 @@ Deno.test("objects have the names that users know", async (t) => {
       "Issuer/cert-manager/trust-manager",
       "Role/cert-manager/trust-manager",
       "Role/cert-manager/trust-manager:leaderelection",
+      "Role/default/trust-manager:events",
       "RoleBinding/cert-manager/trust-manager",
       "RoleBinding/cert-manager/trust-manager:leaderelection",
+      "RoleBinding/default/trust-manager:events",
       "Service/cert-manager/trust-manager",
       "Service/cert-manager/trust-manager-metrics",
       "ServiceAccount/cert-manager/trust-manager",
@@ -345,6 +347,11 @@ Deno.test("the pod", async (t) => {
       failureThreshold: 10,
     });
     assert.deepEqual(rendered.pod("containers.0.livenessProbe.httpGet"), { port: 6060, path: "/healthz" });
+    // The operator's own CA is the only one that it trusts.
+    assert.deepEqual(rendered.pod("containers.0.env"), [
+      { name: "DENO_TLS_CA_STORE", value: "" },
+      { name: "NODE_EXTRA_CA_CERTS", value: "" },
+    ]);
     assert.deepEqual(rendered.pod("containers.0.lifecycle"), { preStop: { sleep: { seconds: 3 } } });
     assert.deepEqual(rendered.pod("nodeSelector"), { "kubernetes.io/os": "linux" });
   });
@@ -620,6 +627,29 @@ Deno.test("metrics that are off have neither port nor Service", async () => {
   assert.ok(!unserved.has("Service/trust-manager-metrics") && !unserved.has("ServiceMonitor/trust-manager"));
 });
 
+Deno.test("the NetworkPolicy opens what its values say, and nothing because a list is empty", async () => {
+  const policy = async (values: Values | undefined) =>
+    Object((await render(values)).at("NetworkPolicy/trust-manager", "spec"));
+  const tcp = (...ports: number[]) => ports.map((port) => ({ port, protocol: "TCP" }));
+  const closed = await policy(CASES["a NetworkPolicy"]);
+  assert.deepEqual(closed.policyTypes, ["Ingress", "Egress"]);
+  // The API server and the kubelet are no pods. The metrics are for nobody who is not named.
+  assert.deepEqual(closed.ingress, [{ ports: tcp(6060, 6443) }]);
+  assert.deepEqual(closed.egress, [{ ports: tcp(443, 6443) }]);
+  const more = await policy(CASES["a NetworkPolicy with more"]);
+  assert.deepEqual(more.ingress, [
+    { ports: tcp(6060, 6443) },
+    { ports: tcp(9402), from: [{ namespaceSelector: { matchLabels: { name: "monitoring" } } }] },
+    { ports: tcp(1) },
+  ]);
+  assert.deepEqual(more.egress, [
+    { ports: tcp(8443), to: [{ ipBlock: { cidr: "192.0.2.1/32" } }] },
+    { to: [{ ipBlock: { cidr: "192.0.2.0/24" } }] },
+  ]);
+  // A rule without ports would be one for all of them.
+  assert.match(await refusal({ networkPolicy: { enabled: true, apiServerPorts: [] } }), /apiServerPorts/);
+});
+
 Deno.test("the CRD is that of deploy/crds, and kept unless it is not to be", async () => {
   const crd = "CustomResourceDefinition/bundles.trust.cert-manager.io";
   const file = await Deno.readTextFile(`${ROOT}/deploy/crds/trust.cert-manager.io_bundles.yaml`);
@@ -803,6 +833,26 @@ Deno.test("Prometheus takes alerts and dashboard, and they are about metrics and
       const own = alerts.find((candidate) => candidate.alert === alert);
       assert.deepEqual({ expr, duration }, { expr: own?.expr, duration: own?.for }, alert);
     }
+  });
+  await t.step("each alert leads to its heading in the document on operations", async () => {
+    const document = await Deno.readTextFile(`${ROOT}/docs/operations.md`);
+    const section = document.slice(document.indexOf("\n## Alerts"), document.indexOf("\n## Logs"));
+    const headings = [...section.matchAll(/^### (\w+)$/gm)].map(([, heading]) => heading);
+    assert.deepEqual(headings, alerts.map(({ alert }) => alert));
+    const urlOf = ({ annotations }: Alert) => annotations?.["runbook_url"];
+    assert.deepEqual(
+      alerts.map(urlOf),
+      alerts.map(({ alert }) => `docs/operations.md#${alert.toLowerCase()}`),
+    );
+    const runbookUrl = "https://git.example.com/docs/operations.md";
+    const elsewhere = await render({ app: { metrics: { prometheusRule: { enabled: true, runbookUrl } } } });
+    const moved: { groups: { rules: Alert[] }[] } = Object(
+      elsewhere.at("PrometheusRule/trust-manager", "spec"),
+    );
+    assert.deepEqual(
+      moved.groups.flatMap(({ rules }) => rules).map(urlOf),
+      alerts.map(({ alert }) => `${runbookUrl}#${alert.toLowerCase()}`),
+    );
   });
   await t.step("what is wrong is found", async () => {
     const withRule = (rule: Record<string, unknown>, expressions: readonly string[] = []) =>

@@ -30,11 +30,16 @@ export async function writeNodeRecord(directory: string, node: ClusterNode): Pro
   });
 }
 
-/** Forgets what was noted. */
+/**
+ * Forgets what was noted.
+ *
+ * @throws {Error} if a file is where our link would be: it is somebody else's.
+ */
 export async function removeNodeRecord(directory: string): Promise<void> {
-  for (const file of [RECORD, KUBECONFIG]) {
-    await Deno.remove(`${directory}/${file}`).catch(undefinedIfNotFound);
-  }
+  const link = `${directory}/${KUBECONFIG}`;
+  const info = await Deno.lstat(link).catch(undefinedIfNotFound);
+  if (info !== undefined && !info.isSymlink) throw new Error(`${link} is not a link: move it elsewhere`);
+  for (const file of [`${directory}/${RECORD}`, link]) await Deno.remove(file).catch(undefinedIfNotFound);
 }
 
 function undefinedIfNotFound(error: unknown): undefined {

@@ -168,11 +168,45 @@ is made now is remembered, so that all templates have the same.
 {{- end }}
 {{- end -}}
 
-{{/* Right to write events. The API server takes those about Bundles in namespace `default` only. */}}
-{{- define "trust-manager.eventRules" -}}
-- apiGroups: [events.k8s.io]
-  resources: [events]
-  verbs: [create, patch]
+{{/* "true" if extraObjects has Bundles. */}}
+{{- define "trust-manager.hasExtraBundles" -}}
+{{- $found := false -}}
+{{- range .Values.extraObjects -}}
+  {{- $text := tpl (ternary . (toYaml .) (kindIs "string" .)) $ -}}
+  {{- if and (contains "trust.cert-manager.io/" $text) (regexMatch "(?m)^[\"']?kind[\"']?: *[\"']?Bundle[\"']?\\s*$" $text) -}}
+    {{- $found = true -}}
+  {{- end -}}
+{{- end -}}
+{{- if $found }}true{{ end -}}
+{{- end -}}
+
+{{/*
+What the API server does with a Bundle while nobody answers its webhook: "Fail", it refuses it, but for releases with Bundles in
+extraObjects, which Helm writes right after the configuration of the webhook. If no pod is ready to answer, that could never succeed,
+and a rollback neither: so "Ignore", until the next upgrade, with a ValidatingAdmissionPolicy beside it. (ADR 19)
+*/}}
+{{- define "trust-manager.failurePolicy" -}}
+{{- $isAnswered := and (include "trust-manager.webhookIsThere" .) (include "trust-manager.podIsReady" .) -}}
+{{- if and (include "trust-manager.writesExtraBundles" .) (not $isAnswered) }}Ignore{{ else }}Fail{{ end -}}
+{{- end -}}
+
+{{/* "true" if extraObjects has Bundles, and Helm asks a cluster: a mere rendering finds nothing in it. */}}
+{{- define "trust-manager.writesExtraBundles" -}}
+{{- if include "trust-manager.hasExtraBundles" . -}}
+  {{- if lookup "v1" "Namespace" "" "default" }}true{{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* "true" if the cluster has the webhook's configuration already. */}}
+{{- define "trust-manager.webhookIsThere" -}}
+{{- if lookup "admissionregistration.k8s.io/v1" "ValidatingWebhookConfiguration" "" (include "trust-manager.name" .) }}true{{ end -}}
+{{- end -}}
+
+{{/* "true" if a pod is ready to answer the webhook. */}}
+{{- define "trust-manager.podIsReady" -}}
+{{- $deployment := lookup "apps/v1" "Deployment" (include "trust-manager.namespace" .) (include "trust-manager.name" .) -}}
+{{- $status := ($deployment | default dict).status | default dict -}}
+{{- if gt (int $status.readyReplicas) 0 }}true{{ end -}}
 {{- end -}}
 
 {{/* Namespaces that targets are limited to, each once; as a JSON list. */}}
