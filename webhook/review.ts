@@ -1,6 +1,7 @@
 import { BUNDLE_API_VERSION } from "../lib/api/bundle.ts";
 import { BundleDecodeError, decodeBundle, type DecodedBundle } from "../lib/api/decode_bundle.ts";
-import { printFieldErrors } from "../lib/api/field_error.ts";
+import { type FieldError, printFieldErrors } from "../lib/api/field_error.ts";
+import { schemaLimitError, sourcesLimitError } from "../lib/api/schema_limits.ts";
 import { validateBundle } from "../lib/api/validate.ts";
 
 /** `AdmissionReview` (admission.k8s.io/v1) with an answer. */
@@ -27,7 +28,8 @@ export class BadReviewError extends Error {
  * Answers an AdmissionReview of a Bundle. Pure.
  *
  * Creates and updates are validated, deletes are always allowed; so is any update of a Bundle that is being deleted, or one
- * that was stored before it would be refused could never lose its finalizers.
+ * that was stored before it would be refused could never lose its finalizers. What the schema of the CRD would not let through is
+ * refused before anything else is looked at: whoever sends it is no API server.
  *
  * @param review decoded JSON that need not be an AdmissionReview.
  * @param warningsOf what to tell about a Bundle that is allowed.
@@ -41,9 +43,9 @@ export function answerReview(
   if (apiVersion !== "admission.k8s.io/v1" || kind !== "AdmissionReview") {
     throw new BadReviewError("The body is not an AdmissionReview of admission.k8s.io/v1");
   }
-  const { uid, operation, object } = members(request, "request");
+  const { uid, operation, object, oldObject } = members(request, "request");
   if (typeof uid !== "string" || uid === "") throw new BadReviewError("request.uid is not a string");
-  return { apiVersion, kind, response: { uid, ...decide(operation, object, warningsOf) } };
+  return { apiVersion, kind, response: { uid, ...decide(operation, object, oldObject, warningsOf) } };
 }
 
 type Decision = Omit<AdmissionResponse, "uid">;
@@ -51,6 +53,7 @@ type Decision = Omit<AdmissionResponse, "uid">;
 function decide(
   operation: unknown,
   object: unknown,
+  oldObject: unknown,
   warningsOf: (bundle: DecodedBundle) => readonly string[],
 ): Decision {
   switch (operation) {
@@ -58,32 +61,54 @@ function decide(
     case "CONNECT":
       return { allowed: true };
     case "CREATE":
+      return decideOn(object, undefined, warningsOf);
     case "UPDATE":
-      return decideOn(object, warningsOf);
+      return decideOn(object, oldObject, warningsOf);
     default:
       throw new BadReviewError("request.operation is none of CREATE, UPDATE, DELETE, CONNECT");
   }
 }
 
-function decideOn(object: unknown, warningsOf: (bundle: DecodedBundle) => readonly string[]): Decision {
+function decideOn(
+  object: unknown,
+  oldObject: unknown,
+  warningsOf: (bundle: DecodedBundle) => readonly string[],
+): Decision {
   let bundle: DecodedBundle;
   try {
     const { apiVersion = BUNDLE_API_VERSION, kind = "Bundle" } = members(object, "request.object");
     if (apiVersion !== BUNDLE_API_VERSION || kind !== "Bundle") {
       throw new BadReviewError(`request.object is not a Bundle of ${BUNDLE_API_VERSION}`);
     }
+    const stored = sourcesLimitError(oldObject, false) !== undefined;
+    const error = sourcesLimitError(object, stored);
+    if (error !== undefined) return forbidden([error]);
     bundle = decodeBundle(object);
   } catch (error) {
     if (!(error instanceof BundleDecodeError) && !(error instanceof BadReviewError)) throw error;
     return { allowed: false, status: { code: 400, message: error.message } };
   }
   if (bundle.metadata.deletionTimestamp !== undefined) return { allowed: true };
+  const error = schemaLimitError(bundle);
+  if (error !== undefined && !isBeyondLimits(oldObject)) return forbidden([error]);
   const errors = validateBundle(bundle);
-  if (errors.length > 0) {
-    return { allowed: false, status: { code: 403, reason: "Forbidden", message: printFieldErrors(errors) } };
-  }
+  if (errors.length > 0) return forbidden(errors);
   const warnings = warningsOf(bundle);
   return { allowed: true, ...(warnings.length === 0 ? {} : { warnings }) };
+}
+
+function forbidden(errors: readonly FieldError[]): Decision {
+  return { allowed: false, status: { code: 403, reason: "Forbidden", message: printFieldErrors(errors) } };
+}
+
+/** Whether a Bundle is stored that an older schema allowed: API servers let it be updated, and so does this. */
+function isBeyondLimits(oldObject: unknown): boolean {
+  try {
+    return oldObject !== undefined && schemaLimitError(decodeBundle(oldObject)) !== undefined;
+  } catch (error) {
+    if (error instanceof BundleDecodeError) return false;
+    throw error;
+  }
 }
 
 function members(value: unknown, what: string): Readonly<Record<string, unknown>> {

@@ -59,6 +59,38 @@ const decisions: Record<string, { review: unknown; response: unknown }> = {
   },
 };
 
+const many = bundleOf({
+  spec: { sources: Array(101).fill({ inLine: "pem" }), target: { configMap: { key: "k" } } },
+});
+const tooMany = {
+  uid,
+  allowed: false,
+  status: {
+    code: 403,
+    reason: "Forbidden",
+    message: "spec.sources: Too many: 101: must have at most 100 items",
+  },
+};
+Object.assign(decisions, {
+  "more sources than the schema allows": { review: admissionReview(many), response: tooMany },
+  "the same beside a former Bundle that cannot be told from a lie": {
+    review: admissionReview(many, { operation: "CREATE", oldObject: many }),
+    response: tooMany,
+  },
+  "the same in an update": {
+    review: admissionReview(many, { operation: "UPDATE", oldObject: good }),
+    response: tooMany,
+  },
+  "the same in an update of a Bundle that has them already": {
+    review: admissionReview(many, { operation: "UPDATE", oldObject: many }),
+    response: { uid, allowed: true, warnings: ["w"] },
+  },
+  "the same in an update of what is no Bundle": {
+    review: admissionReview(many, { operation: "UPDATE", oldObject: [] }),
+    response: tooMany,
+  },
+});
+
 for (const [name, { review, response }] of Object.entries(decisions)) {
   Deno.test(`review: ${name}`, () => assert.deepEqual(answerReview(review, () => ["w"]).response, response));
 }

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import type { Bundle } from "../lib/api/bundle.ts";
+import type { Bundle, LabelSelectorSpec } from "../lib/api/bundle.ts";
 import { readNamespace } from "../lib/records/namespace_record.ts";
 import { readConfigMapSource, readSecretSource } from "../lib/records/source_record.ts";
 import { configMap, EXPIRED, LEAF, pemBlock, pemText, ROOT_1, ROOT_2, secret } from "../tests/builders.ts";
-import { admissionWarnings, type KnownObjects } from "./warnings.ts";
+import { admissionWarnings, type KnownObjects, MOST_STEPS } from "./warnings.ts";
 
 const NOW = Date.parse("2030-01-01T00:00:00Z");
 const INTERMEDIATE = await Deno.readTextFile(new URL("testdata/intermediate.pem", import.meta.url));
@@ -167,7 +167,7 @@ Deno.test("warnings fit what API servers pass on", () => {
   const sources = Array(100).fill({ inLine: pemText(LEAF) });
   const many = admissionWarnings({ metadata: { name: "a" }, spec: { sources } }, known, NOW);
   assert.equal(many.length, 12);
-  assert.equal(many.at(-1), "and 89 more warnings");
+  assert.equal(many.at(-1), "there may be more warnings than these");
 
   const refused = { inLine: `-----BEGIN ${"é".repeat(300)}-----\nAAAA\n-----END ${"é".repeat(300)}-----` };
   for (
@@ -176,3 +176,124 @@ Deno.test("warnings fit what API servers pass on", () => {
     assert.ok(warning.length <= 256);
   }
 });
+
+/** As many objects of each kind, each of which counts how often its labels are looked at. */
+function countedObjects(count: number, labels: Record<string, string> = {}) {
+  const counter = { looks: 0 };
+  const all = Array.from({ length: count }, (_, i) => ({
+    ...readConfigMapSource(configMap(`c${i}`, {})),
+    get labels() {
+      counter.looks++;
+      return labels;
+    },
+  }));
+  const counted: KnownObjects = { ...known, sources: () => all };
+  return { counter, counted };
+}
+
+const selecting = (selector: LabelSelectorSpec, key = "ca.crt") => ({ configMap: { selector, key } });
+
+Deno.test("warnings: each distinct selector is compared with each object once", () => {
+  const { counter, counted } = countedObjects(1000);
+  const sources = Array.from({ length: 100 }, (_, i) => selecting({ matchLabels: { app: `a${i % 2}` } }));
+  admissionWarnings({ metadata: { name: "a" }, spec: { sources, target } }, counted, NOW);
+  assert.equal(counter.looks, 2000);
+});
+
+Deno.test("warnings: no more is looked for than is told", () => {
+  const { counter, counted } = countedObjects(1000);
+  const sources = Array.from({ length: 100 }, (_, i) => selecting({ matchLabels: { app: `a${i}` } }));
+  const warnings = admissionWarnings({ metadata: { name: "a" }, spec: { sources, target } }, counted, NOW);
+  assert.equal(warnings.length, 12);
+  assert.equal(warnings.at(-1), "there may be more warnings than these");
+  assert.equal(counter.looks, 13_000);
+});
+
+Deno.test("warnings: the largest Bundle is checked as a whole", () => {
+  const { counted } = countedObjects(1000, { app: "a" });
+  const sources = Array.from(
+    { length: 100 },
+    (_, i) => selecting({ matchExpressions: [{ key: `k${i}`, operator: "DoesNotExist" }] }),
+  );
+  const spec = { sources, target: { ...target, namespaceSelector: { matchLabels: { team: "red" } } } };
+  assert.deepEqual(admissionWarnings({ metadata: { name: "a" }, spec }, counted, NOW), [
+    "spec.target.namespaceSelector: matches no namespace now; check it, or label the namespaces",
+  ]);
+  const pem = pemText(ROOT_1).repeat(Math.floor(750_000 / pemText(ROOT_1).length));
+  assert.deepEqual(
+    admissionWarnings(
+      { metadata: { name: "a" }, spec: { sources: [{ inLine: pem }, { inLine: `\n${pem}` }], target } },
+      known,
+      NOW,
+    ),
+    [],
+  );
+});
+
+/** What a client that asks the webhook by itself may send. */
+const costly: Record<string, { spec: Bundle["spec"]; told: number }> = {
+  "sources": {
+    spec: {
+      sources: Array.from({ length: 46_774 }, (_, i) => selecting({ matchLabels: { [`k${i}`]: "v" } })),
+      target,
+    },
+    told: 12,
+  },
+  "sources with one selector that all objects match": {
+    spec: { sources: Array(46_774).fill(selecting({})), target },
+    told: 1,
+  },
+  "requirements": {
+    spec: {
+      sources: [selecting({
+        matchExpressions: Array.from(
+          { length: 50_000 },
+          (_, i) => ({ key: `k${i}`, operator: "DoesNotExist" }),
+        ),
+      })],
+      target,
+    },
+    told: 1,
+  },
+  "values": {
+    spec: {
+      sources: [selecting({
+        matchExpressions: [{
+          key: "app",
+          operator: "NotIn",
+          values: Array.from({ length: 100_000 }, (_, i) => `v${i}`),
+        }],
+      })],
+      target,
+    },
+    told: 1,
+  },
+  "labels": {
+    spec: {
+      sources: [
+        selecting({
+          matchLabels: Object.fromEntries(Array.from({ length: 50_000 }, (_, i) => [`k${i}`, "v"])),
+        }),
+      ],
+      target,
+    },
+    told: 1,
+  },
+  "PEM": {
+    spec: {
+      sources: Array.from({ length: 6 }, (_, i) => ({ inLine: `${i}${"-".repeat(500_000)}` })),
+      target,
+    },
+    told: 5,
+  },
+};
+
+for (const [name, { spec, told }] of Object.entries(costly)) {
+  Deno.test(`warnings: the work for one Bundle has a bound: ${name}`, () => {
+    const { counter, counted } = countedObjects(1000);
+    const warnings = admissionWarnings({ metadata: { name: "a" }, spec }, counted, NOW);
+    assert.ok(counter.looks <= MOST_STEPS, `${counter.looks} objects were compared`);
+    assert.equal(warnings.length, told);
+    assert.match(warnings.at(-1) ?? "", /may be more warnings|too large to be checked for all warnings/);
+  });
+}

@@ -33,6 +33,11 @@ export function tooLong(field: string, limit: number): FieldError {
   return { field, problem: `Too long: may not be more than ${limit} bytes` };
 }
 
+/** A list of `items` items, of which there may be no more than `limit`. */
+export function tooMany(field: string, items: number, limit: number): FieldError {
+  return { field, problem: `Too many: ${items}: must have at most ${limit} items` };
+}
+
 /** The path of a child. A name may come from the user; an empty one is printed as Kubernetes prints it. */
 export function child(path: string, ...names: readonly string[]): string {
   return path + names.map((name) => name === "" ? "[]" : `.${name}`).join("");

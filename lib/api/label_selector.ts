@@ -21,7 +21,12 @@ interface Requirement {
   readonly key: string;
   readonly operator: "=" | "In" | "NotIn" | "Exists" | "DoesNotExist";
   readonly values: readonly string[];
+  /** The values, if they are so many that a search through them would take long. */
+  readonly valueSet: ReadonlySet<string> | undefined;
 }
+
+/** More values than these are looked up in a set. */
+const FEW_VALUES = 8;
 
 /**
  * Parses a `metav1.LabelSelector` as `LabelSelectorAsSelector` of Kubernetes (1.37) does: an empty one matches everything, an
@@ -92,23 +97,32 @@ function requirement(key: string, operator: Requirement["operator"], values: rea
     const text = [...errors].join(", ");
     throw new LabelSelectorError(errors.size === 1 ? text : `[${text}]`);
   }
-  return { key, operator, values: [...values].sort(compare) };
+  return {
+    key,
+    operator,
+    values: [...values].sort(compare),
+    valueSet: values.length > FEW_VALUES ? new Set(values) : undefined,
+  };
 }
 
 function satisfies(labels: Readonly<Record<string, string>>, requirement: Requirement): boolean {
-  const { key, operator, values } = requirement;
+  const { key, operator } = requirement;
   const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
   switch (operator) {
     case "=":
     case "In":
-      return value !== undefined && values.includes(value);
+      return value !== undefined && includes(requirement, value);
     case "NotIn":
-      return value === undefined || !values.includes(value);
+      return value === undefined || !includes(requirement, value);
     case "Exists":
       return value !== undefined;
     case "DoesNotExist":
       return value === undefined;
   }
+}
+
+function includes({ values, valueSet }: Requirement, value: string): boolean {
+  return valueSet?.has(value) ?? values.includes(value);
 }
 
 function printed({ key, operator, values }: Requirement): string {
@@ -131,30 +145,31 @@ const SUBDOMAIN = "[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])
 const NAME_RULE = "must consist of alphanumeric characters, '-', '_' or '.', " +
   "and must start and end with an alphanumeric character";
 
+const NAME_EXAMPLE = `(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '${NAME}')`;
+
 /** What is wrong with a label's key (also an annotation's, but for its case), in Kubernetes' words; empty if nothing is. */
 export function labelKeyProblems(key: string): string[] {
-  const example = `(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '${NAME}')`;
   const parts = key.split("/");
   const [first = "", second] = parts;
   if (parts.length > 2) {
     return [
-      `a valid label key ${NAME_RULE} ${example} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')`,
+      `a valid label key ${NAME_RULE} ${NAME_EXAMPLE} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')`,
     ];
   }
   const problems: string[] = [];
   if (second !== undefined) problems.push(...prefixProblems(first));
   const name = second ?? first;
   if (name === "") problems.push("name part must be non-empty");
-  else if (byteLength(name) > 63) problems.push("name part must be no more than 63 bytes");
-  if (!matchesWhole(NAME, name)) problems.push(`name part ${NAME_RULE} ${example}`);
+  else if (isLonger(name, 63)) problems.push("name part must be no more than 63 bytes");
+  if (!WHOLE_NAME.test(name)) problems.push(`name part ${NAME_RULE} ${NAME_EXAMPLE}`);
   return problems;
 }
 
 function prefixProblems(prefix: string): string[] {
   if (prefix === "") return ["prefix part must be non-empty"];
   const problems: string[] = [];
-  if (byteLength(prefix) > 253) problems.push("prefix part must be no more than 253 bytes");
-  if (!matchesWhole(SUBDOMAIN, prefix)) {
+  if (isLonger(prefix, 253)) problems.push("prefix part must be no more than 253 bytes");
+  if (!WHOLE_SUBDOMAIN.test(prefix)) {
     problems.push(
       "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', " +
         "and must start and end with an alphanumeric character " +
@@ -167,8 +182,8 @@ function prefixProblems(prefix: string): string[] {
 /** What is wrong with a label's value, in Kubernetes' words; empty if nothing is. */
 export function labelValueProblems(value: string): string[] {
   const problems: string[] = [];
-  if (byteLength(value) > 63) problems.push("must be no more than 63 bytes");
-  if (!matchesWhole(`(${NAME})?`, value)) {
+  if (isLonger(value, 63)) problems.push("must be no more than 63 bytes");
+  if (value !== "" && !WHOLE_NAME.test(value)) {
     problems.push(
       "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', " +
         "and must start and end with an alphanumeric character " +
@@ -178,12 +193,12 @@ export function labelValueProblems(value: string): string[] {
   return problems;
 }
 
-function matchesWhole(pattern: string, text: string): boolean {
-  return new RegExp(`^(?:${pattern})$`).test(text);
-}
+const WHOLE_NAME = new RegExp(`^(?:${NAME})$`);
+const WHOLE_SUBDOMAIN = new RegExp(`^(?:${SUBDOMAIN})$`);
 
-function byteLength(text: string): number {
-  return new TextEncoder().encode(text).length;
+/** Whether a text has more bytes in UTF-8. A unit of it has one to three. */
+function isLonger(text: string, bytes: number): boolean {
+  return text.length > bytes || (text.length * 3 > bytes && new TextEncoder().encode(text).length > bytes);
 }
 
 /** JSON as Go writes it. */
