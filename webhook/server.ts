@@ -2,7 +2,7 @@ import type { Clock } from "../lib/clock.ts";
 import type { KubeClient } from "../lib/kube/client.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Registry } from "../lib/prometheus.ts";
-import { answerBody, refuseHead } from "./admission_handler.ts";
+import { answerInStages, refuseHead } from "./admission_handler.ts";
 import type { CertificateSource } from "./certificate_source.ts";
 import { FileCertificates } from "./file_certificates.ts";
 import type { KeyPair } from "./key_pair.ts";
@@ -75,10 +75,13 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
       return refusal;
     },
     answer: (body) => {
-      const start = clock.monotonic();
-      const answer = answerBody(body, (bundle) => admissionWarnings(bundle, known, clock.now()));
-      metrics.answered(answer.status, (clock.monotonic() - start) / 1000);
-      return answer;
+      const received = clock.monotonic();
+      const work = answerInStages(body, (bundle) => admissionWarnings(bundle, known, clock.now()));
+      return (function* () {
+        const answer = yield* work;
+        metrics.answered(answer.status, (clock.monotonic() - received) / 1000);
+        return answer;
+      })();
     },
     clock,
     log,
