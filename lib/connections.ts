@@ -3,18 +3,13 @@ import type { Clock } from "./clock.ts";
 /** What a connection does: a request, its TLS handshake included, has not arrived whole; it waits for the next one; it is being answered. */
 export type ConnectionState = "unfinished" | "idle" | "answering";
 
-/** An open connection, as far as it matters for who has to go. */
-export interface ConnectionView {
+/** A connection that was let in. */
+export interface Connection {
   /** Who it comes from, see {@linkcode sourceOf}. */
   readonly source: string;
+  /** What it does. */
   readonly state: ConnectionState;
-  /** Since when it has been in that state, in milliseconds of a monotonic clock. */
-  readonly since: number;
-}
-
-/** A connection that was let in. */
-export interface Connection extends ConnectionView {
-  /** It does something else from now on. */
+  /** It does something, or something else, from now on. */
   become(state: ConnectionState): void;
   /** It has ended, for whatever reason. */
   forget(): void;
@@ -24,14 +19,21 @@ export interface Connection extends ConnectionView {
 export const SLOW_MS = 1_000;
 
 /**
- * The open connections of one port, of which there are never more than a fixed number: when one more comes, {@linkcode victimOf} says who
- * has to go for it.
+ * The open connections of one port, of which there are never more than a fixed number. When one more comes, another one has to go:
+ *
+ * 1. If there is a source with a request that has been unfinished for longer than {@linkcode SLOW_MS} (no API server, kubelet or
+ *    Prometheus is as slow), the oldest unfinished one of that source; of several, of the one that has most unfinished ones.
+ * 2. Else one of the source that has the most connections, the newcomer counted, so that nobody can take the place of who has few:
+ *    the oldest whose request is unfinished, else the one that has been idle for longest. What is being answered goes only if the
+ *    newcomer is of another source. If several sources have as many, whichever has the oldest unfinished one, and so on.
+ *
+ * If none can go, the newcomer is turned away. It costs next to nothing to find, as this is what a flood of connections makes it do.
  */
 export class Connections {
   readonly #most: number;
   readonly #clock: Clock;
-  /** Oldest first, with what ends each. */
-  readonly #open = new Map<Entry, () => void>();
+  readonly #sources = new Map<string, Source>();
+  #size = 0;
 
   /** @param most so many connections there may be. */
   constructor(most: number, clock: Clock) {
@@ -41,7 +43,7 @@ export class Connections {
 
   /** How many there are. */
   get size(): number {
-    return this.#open.size;
+    return this.#size;
   }
 
   /**
@@ -52,90 +54,101 @@ export class Connections {
    */
   open(address: string, end: () => void): Connection | undefined {
     const source = sourceOf(address);
-    if (this.#open.size >= this.#most) {
-      const victim = victimOf([...this.#open.keys()], source, this.#clock.monotonic());
+    if (this.#size >= this.#most) {
+      const victim = this.#victim(source);
       if (victim === undefined) return undefined;
-      const endVictim = this.#open.get(victim);
-      this.#open.delete(victim);
-      endVictim?.();
+      victim.forget();
+      victim.end();
     }
-    const entry = new Entry(source, this.#clock, (it) => this.#open.delete(it));
-    this.#open.set(entry, end);
+    const entry = new Entry(this, source, end);
+    this.#put(entry);
     return entry;
   }
+
+  /** Puts it at the end of those that do the same. */
+  #put(entry: Entry): void {
+    let source = this.#sources.get(entry.source);
+    if (source === undefined) {
+      source = { unfinished: new Set(), idle: new Set(), answering: new Set() };
+      this.#sources.set(entry.source, source);
+    }
+    entry.since = this.#clock.monotonic();
+    source[entry.state].add(entry);
+    this.#size++;
+  }
+
+  /** For {@linkcode Entry} alone. */
+  take(entry: Entry): boolean {
+    const source = this.#sources.get(entry.source);
+    if (source === undefined || !source[entry.state].delete(entry)) return false;
+    this.#size--;
+    if (sizeOf(source) === 0) this.#sources.delete(entry.source);
+    return true;
+  }
+
+  /** For {@linkcode Entry} alone. */
+  move(entry: Entry, state: ConnectionState): void {
+    if (!this.take(entry)) return;
+    entry.state = state;
+    this.#put(entry);
+  }
+
+  #victim(newcomer: string): Entry | undefined {
+    const now = this.#clock.monotonic();
+    let slow: Entry | undefined;
+    let mostSlow = 0;
+    let mostAll = 0;
+    for (const [name, source] of this.#sources) {
+      const [oldest] = source.unfinished;
+      if (oldest !== undefined && now - oldest.since > SLOW_MS && source.unfinished.size > mostSlow) {
+        [slow, mostSlow] = [oldest, source.unfinished.size];
+      }
+      mostAll = Math.max(mostAll, sizeOf(source) + (name === newcomer ? 1 : 0));
+    }
+    if (slow !== undefined) return slow;
+    const oldest: Partial<Record<ConnectionState, Entry>> = {};
+    for (const [name, source] of this.#sources) {
+      if (sizeOf(source) + (name === newcomer ? 1 : 0) < mostAll) continue;
+      for (const state of STATES) {
+        const [entry] = source[state];
+        if (entry === undefined || (state === "answering" && name === newcomer)) continue;
+        if (oldest[state] === undefined || entry.since < oldest[state].since) oldest[state] = entry;
+      }
+    }
+    return oldest.unfinished ?? oldest.idle ?? oldest.answering;
+  }
+}
+
+const STATES = ["unfinished", "idle", "answering"] as const;
+
+/** The connections of a source by what they do, those that have done so for longest first. */
+type Source = Readonly<Record<ConnectionState, Set<Entry>>>;
+
+function sizeOf({ unfinished, idle, answering }: Source): number {
+  return unfinished.size + idle.size + answering.size;
 }
 
 class Entry implements Connection {
-  readonly source: string;
   state: ConnectionState = "unfinished";
-  since: number;
-  readonly #clock: Clock;
-  readonly #onForget: (entry: Entry) => void;
+  /** Since when it has been in that state, in milliseconds of the monotonic clock. */
+  since = 0;
+  readonly source: string;
+  readonly end: () => void;
+  readonly #connections: Connections;
 
-  constructor(source: string, clock: Clock, onForget: (entry: Entry) => void) {
+  constructor(connections: Connections, source: string, end: () => void) {
+    this.#connections = connections;
     this.source = source;
-    this.since = clock.monotonic();
-    this.#clock = clock;
-    this.#onForget = onForget;
+    this.end = end;
   }
 
   become(state: ConnectionState): void {
-    this.state = state;
-    this.since = this.#clock.monotonic();
+    this.#connections.move(this, state);
   }
 
   forget(): void {
-    this.#onForget(this);
+    this.#connections.take(this);
   }
-}
-
-/**
- * Which connection has to go so that one from `source` can come; undefined if none has to, and the newcomer is turned away. Pure.
- *
- * 1. One whose request has been unfinished for longer than {@linkcode SLOW_MS}: no API server, kubelet or Prometheus is as slow. Of the
- *    source that has the most of them, the oldest.
- * 2. Else one of the source that has the most connections, the newcomer counted, so that nobody can take the place of who has few:
- *    the oldest whose request is unfinished, else the one that has been idle for longest. What is being answered goes only if the
- *    newcomer is of another source.
- */
-export function victimOf<T extends ConnectionView>(
-  connections: readonly T[],
-  source: string,
-  now: number,
-): T | undefined {
-  const slow = connections.filter(({ state, since }) => state === "unfinished" && now - since > SLOW_MS);
-  const slowest = oldest(ofLargestSources(slow, countBySource(slow)));
-  if (slowest !== undefined) return slowest;
-
-  const counts = countBySource(connections);
-  counts.set(source, (counts.get(source) ?? 0) + 1);
-  const candidates = ofLargestSources(connections, counts);
-  const inState = (wanted: ConnectionState) => candidates.filter(({ state }) => state === wanted);
-  return oldest(inState("unfinished")) ?? oldest(inState("idle")) ??
-    oldest(inState("answering").filter((it) => it.source !== source));
-}
-
-function countBySource(connections: readonly ConnectionView[]): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const { source } of connections) counts.set(source, (counts.get(source) ?? 0) + 1);
-  return counts;
-}
-
-/** Those of the source with the highest count, or of all that have as many. */
-function ofLargestSources<T extends ConnectionView>(
-  connections: readonly T[],
-  counts: ReadonlyMap<string, number>,
-): readonly T[] {
-  const largest = Math.max(0, ...counts.values());
-  return connections.filter(({ source }) => counts.get(source) === largest);
-}
-
-function oldest<T extends ConnectionView>(connections: readonly T[]): T | undefined {
-  let found: T | undefined;
-  for (const connection of connections) {
-    if (found === undefined || connection.since < found.since) found = connection;
-  }
-  return found;
 }
 
 /**
@@ -143,9 +156,9 @@ function oldest<T extends ConnectionView>(connections: readonly T[]): T | undefi
  * since one machine may take any address of that (RFC 4291, section 2.5.4).
  */
 export function sourceOf(address: string): string {
+  if (!address.includes(":")) return address;
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
   if (mapped !== undefined) return mapped;
-  if (!address.includes(":")) return address;
   const [head = "", tail] = address.split("%", 1)[0]?.split("::") ?? [];
   const groups = head === "" ? [] : head.split(":");
   if (tail !== undefined) {

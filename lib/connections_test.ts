@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { FakeClock } from "../tests/fake_clock.ts";
-import { Connections, type ConnectionState, sourceOf, victimOf } from "./connections.ts";
+import { Connections, type ConnectionState, sourceOf } from "./connections.ts";
 
 /** Such as `a unfinished 3000`: the source, the state, and for how many milliseconds it has been in it. */
-const connection = (text: string) => {
+const parsed = (text: string) => {
   const [source = "", state, ms] = text.split(" ");
-  return { text, source, state: state as ConnectionState, since: 10_000 - Number(ms) };
+  return { text, source, state: state as ConnectionState, ms: Number(ms) };
 };
 
 const cases: Record<string, { open: string[]; newcomer: string; victim: string | undefined }> = {
@@ -69,7 +69,18 @@ const cases: Record<string, { open: string[]; newcomer: string; victim: string |
 
 for (const [name, { open, newcomer, victim }] of Object.entries(cases)) {
   Deno.test(`who has to go: ${name}`, () => {
-    assert.equal(victimOf(open.map(connection), newcomer, 10_000)?.text, victim);
+    const clock = new FakeClock();
+    const connections = new Connections(open.length, clock);
+    let went: string | undefined;
+    const all = open.map(parsed).sort((a, b) => b.ms - a.ms);
+    for (const [i, { text, source, state, ms }] of all.entries()) {
+      connections.open(source, () => went = text)?.become(state);
+      clock.freeze(ms - (all[i + 1]?.ms ?? 0));
+    }
+    const came = connections.open(newcomer, () => {});
+    assert.equal(went, victim);
+    assert.equal(came === undefined, victim === undefined);
+    assert.equal(connections.size, open.length);
   });
 }
 

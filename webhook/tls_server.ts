@@ -35,8 +35,8 @@ export interface ServerLimits {
  */
 export const DEFAULT_LIMITS: ServerLimits = {
   bodyBytes: 4 * 1024 * 1024,
-  allBodiesBytes: 24 * 1024 * 1024,
-  connections: 512,
+  allBodiesBytes: 16 * 1024 * 1024,
+  connections: 256,
   headMs: 10_000,
   bodyMs: 10_000,
   answerMs: 10_000,
