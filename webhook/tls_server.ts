@@ -132,8 +132,10 @@ export class TlsServer {
 
   async #listen(createServer: typeof https.createServer, host: string, port: number): Promise<https.Server> {
     const { log, minVersion } = this.#options;
-    const server = createServer({ minVersion }, (request, response) => this.#serve(request, response));
-    // The limits below take their place.
+    // No timeout for the handshake (0 would mean two minutes): its timer keeps a connection that has ended, 18 kB, until it fires.
+    const options = { minVersion, handshakeTimeout: -1 };
+    const server = createServer(options, (request, response) => this.#serve(request, response));
+    // The limits of this class take its place, and that of these.
     Object.assign(server, { headersTimeout: 0, requestTimeout: 0, keepAliveTimeout: 0, timeout: 0 });
     server.on("connection", (socket: Socket) => this.#accept(socket));
     server.on("tlsClientError", (error: Error) => {

@@ -14,6 +14,7 @@ function again(connect: Connect, use: (socket: net.Socket) => void): void {
   const socket = connect();
   socket.on("error", () => {});
   socket.on("close", () => setTimeout(() => again(connect, use), 10));
+  socket.resume(); // or its end is not noticed
   use(socket);
 }
 
@@ -108,6 +109,7 @@ const attacks: Record<string, (plain: Connect, secure: Connect, client: number) 
 const [attack = "", host = "", port = "", clients = ""] = Deno.args;
 const start = attacks[attack];
 if (start === undefined) throw new Error(`Unknown attack: ${attack}`);
+setInterval(() => {}, 1_000_000); // It does not end by itself.
 for (let client = 0; client < Number(clients); client++) {
   start(
     () => net.connect(Number(port), host),
