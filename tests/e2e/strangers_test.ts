@@ -42,9 +42,12 @@ Deno.test("Strangers on all ports: the lease is kept, Bundles are admitted, memo
     };
     const [{ length: open }] = [[...Deno.readDirSync(`/proc/${operator.pid}/fd`)]];
     await limit(open + 20);
-    const clients = await Promise.all(
-      Array.from({ length: 60 }, () => Deno.connect({ port: operator.metricsPort })),
-    );
+    const connect = (hostname: string, port: number) =>
+      Array.from({ length: 60 }, () => Deno.connect({ hostname, port }));
+    const clients = await Promise.all([
+      ...connect(webhook.host, webhook.port),
+      ...connect("127.0.0.1", operator.metricsPort),
+    ]);
     await operator.prints("A client could not be accepted; others are tried");
     for (const client of clients) client.close();
     await limit(65_536);
