@@ -1,6 +1,6 @@
 import { type CancelTimer, type Clock, delay } from "./clock.ts";
 import { Connections } from "./connections.ts";
-import { listenOn } from "./listen.ts";
+import { BACKLOG, listenOn } from "./listen.ts";
 import type { Logger } from "./log.ts";
 
 /** Answers `GET` on one path. */
@@ -51,7 +51,7 @@ export interface HttpServerOptions {
   readonly log: Logger;
   readonly limits?: HttpLimits;
   /** For tests: listens on one address. */
-  readonly listen?: (address: { hostname: string; port: number }) => Listener;
+  readonly listen?: (address: Deno.TcpListenOptions) => Listener;
 }
 
 /** What is taken of a listener of Deno. */
@@ -88,7 +88,7 @@ export async function serveHttp(options: HttpServerOptions): Promise<HttpServer>
     listeners = await listenOn(
       "0.0.0.0",
       port,
-      (hostname, port) => listen({ hostname, port }),
+      (hostname, port) => listen({ hostname, port, tcpBacklog: BACKLOG }),
       ({ addr }) => addr.port,
     );
   } catch (error) {

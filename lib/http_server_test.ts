@@ -59,7 +59,7 @@ class Fixture implements AsyncDisposable {
   }
 }
 
-const listen = (address: { hostname: string; port: number }): Listener => Deno.listen(address);
+const listen = (address: Deno.TcpListenOptions): Listener => Deno.listen(address);
 
 class Client {
   readonly #socket: Deno.TcpConn;

@@ -1,3 +1,9 @@
+/**
+ * How many clients may wait to be accepted (`listen(2)`), as far as `net.core.somaxconn` allows. Where many come at once, those beyond are
+ * told nothing, and try again after a second: too late for a probe.
+ */
+export const BACKLOG = 4_096;
+
 /** Addresses that stand for all. */
 const WILDCARDS: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
 

@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import type { CancelTimer, Clock } from "../lib/clock.ts";
 import { type Connection, Connections } from "../lib/connections.ts";
 import { ListenError } from "../lib/http_server.ts";
-import { listenOn } from "../lib/listen.ts";
+import { BACKLOG, listenOn } from "../lib/listen.ts";
 import type { Logger } from "../lib/log.ts";
 import { type HttpAnswer, refusal, type RequestHead } from "./admission_handler.ts";
 import { AdmissionQueue, type Work } from "./admission_queue.ts";
@@ -147,7 +147,7 @@ export class TlsServer {
     });
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     server.once("error", reject);
-    server.listen(port, host, resolve);
+    server.listen({ host, port, backlog: BACKLOG }, resolve);
     await promise;
     server.off("error", reject);
     server.on("error", (error: Error) => log.error("Webhook server failed", error));
