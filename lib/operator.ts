@@ -137,7 +137,7 @@ export async function runOperator(context: OperatorContext, signal: AbortSignal)
   };
 
   let webhook: Webhook | undefined;
-  const servers = serve(context, controller, () => {
+  const servers = await serve(context, controller, () => {
     if (view.notSynced !== undefined) return view.notSynced;
     if (!options.webhookEnabled) return undefined;
     return webhook === undefined ? "The webhook does not listen yet" : webhook.problem();
@@ -263,11 +263,11 @@ function knownObjects(
  *
  * @param notReady why this replica is not ready; undefined if it is.
  */
-function serve(
-  { options, metrics }: OperatorContext,
+async function serve(
+  { options, metrics, clock, log }: OperatorContext,
   controller: Controller,
   notReady: () => string | undefined,
-): HttpServer[] {
+): Promise<HttpServer[]> {
   const probes = new Map<string, Route>([
     [
       "/healthz",
@@ -281,19 +281,41 @@ function serve(
       },
     ],
   ]);
-  const servers = [serveHttp("probes", options.readinessProbePort, probes)];
-  if (options.metricsPort === 0) return servers;
-  const text = async () => {
+  const probe = await serveHttp({
+    what: "probes",
+    port: options.readinessProbePort,
+    routes: probes,
+    clock,
+    log,
+  });
+  if (options.metricsPort === 0) return [probe];
+  // Their cost grows with the number of Bundles, and anybody may ask for them.
+  const text = seldom(clock, async () => {
     metrics.bundles(controller.figures());
-    return new Response(await metrics.text(), { headers: { "content-type": metrics.contentType } });
-  };
+    return await metrics.text();
+  });
+  const route = async () => new Response(await text(), { headers: { "content-type": metrics.contentType } });
   try {
-    servers.push(serveHttp("metrics", options.metricsPort, new Map([["/metrics", text]])));
+    const routes = new Map([["/metrics", route]]);
+    return [probe, await serveHttp({ what: "metrics", port: options.metricsPort, routes, clock, log })];
   } catch (error) {
-    servers.forEach((server) => void server.close());
+    await probe.close();
     throw error;
   }
-  return servers;
+}
+
+/** Does `make` when asked, once for all who ask meanwhile, and so that it takes a tenth of the time at most: whoever asks in between gets the same. */
+function seldom<T>(clock: Clock, make: () => Promise<T>): () => Promise<T> {
+  let made: { readonly value: Promise<T>; until: number } | undefined;
+  return () => {
+    const begin = clock.monotonic();
+    if (made !== undefined && begin < made.until) return made.value;
+    const making = { value: make(), until: Infinity };
+    made = making;
+    const done = () => making.until = clock.monotonic() + 9 * (clock.monotonic() - begin);
+    making.value.then(done, done);
+    return making.value;
+  };
 }
 
 /** Reads the default CA package, once: an image update restarts the pod. */

@@ -180,7 +180,7 @@ const FLAGS = {
     type: "string",
     default: "0.0.0.0",
     section: "Webhook",
-    help: "Address the webhook listens on.",
+    help: "Address the webhook listens on. 0.0.0.0 stands for all addresses, of IPv6 too.",
   },
   "webhook-port": {
     type: "integer",

@@ -52,9 +52,14 @@ const bodies: Record<string, { body: Uint8Array; status: number; text?: string }
   },
   "lists in lists": { body: bytes("[".repeat(1_000_000) + "]".repeat(1_000_000)), status: 400 },
   "lists without end": { body: bytes("[".repeat(3_000_000)), status: 400 },
+  "too many values": {
+    body: bytes(good.replace('"pem"', `[${"{},".repeat(500_000)}{}]`)),
+    status: 400,
+    text: "The body has more than 600000 values\n",
+  },
   "objects in objects": { body: bytes('{"a":'.repeat(500_000) + "1" + "}".repeat(500_000)), status: 400 },
   "deep inside a Bundle": {
-    body: bytes(good.replace('"pem"', "[".repeat(1_000_000) + "]".repeat(1_000_000))),
+    body: bytes(good.replace('"pem"', "[".repeat(500_000) + "]".repeat(500_000))),
     status: 200,
     text:
       '"status":{"code":400,"message":"spec.sources[0].inLine: Invalid value: \\"array\\": must be a string"}',

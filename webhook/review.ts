@@ -3,6 +3,7 @@ import { BundleDecodeError, decodeBundle, type DecodedBundle } from "../lib/api/
 import { type FieldError, printFieldErrors } from "../lib/api/field_error.ts";
 import { schemaLimitError, sourcesLimitError } from "../lib/api/schema_limits.ts";
 import { validateBundle } from "../lib/api/validate.ts";
+import type { Work } from "./admission_queue.ts";
 
 /** `AdmissionReview` (admission.k8s.io/v1) with an answer. */
 export interface AdmissionReview {
@@ -24,8 +25,20 @@ export class BadReviewError extends Error {
   override readonly name = "BadReviewError";
 }
 
+/** Answers an AdmissionReview of a Bundle, see {@linkcode reviewInStages}. @throws {BadReviewError} */
+export function answerReview(
+  review: unknown,
+  warningsOf: (bundle: DecodedBundle) => readonly string[],
+): AdmissionReview {
+  const work = reviewInStages(review, warningsOf);
+  while (true) {
+    const { done, value } = work.next();
+    if (done) return value;
+  }
+}
+
 /**
- * Answers an AdmissionReview of a Bundle. Pure.
+ * Answers an AdmissionReview of a Bundle, in stages. Pure.
  *
  * Creates and updates are validated, deletes are always allowed; so is any update of a Bundle that is being deleted, or one
  * that was stored before it would be refused could never lose its finalizers. What the schema of the CRD would not let through is
@@ -35,45 +48,49 @@ export class BadReviewError extends Error {
  * @param warningsOf what to tell about a Bundle that is allowed.
  * @throws {BadReviewError}
  */
-export function answerReview(
+export function* reviewInStages(
   review: unknown,
   warningsOf: (bundle: DecodedBundle) => readonly string[],
-): AdmissionReview {
+): Work<AdmissionReview> {
   const { apiVersion, kind, request } = members(review, "The body");
   if (apiVersion !== "admission.k8s.io/v1" || kind !== "AdmissionReview") {
     throw new BadReviewError("The body is not an AdmissionReview of admission.k8s.io/v1");
   }
   const { uid, operation, object, oldObject } = members(request, "request");
   if (typeof uid !== "string" || uid === "") throw new BadReviewError("request.uid is not a string");
-  return { apiVersion, kind, response: { uid, ...decide(operation, object, oldObject, warningsOf) } };
+  return {
+    apiVersion,
+    kind,
+    response: { uid, ...(yield* decide(operation, object, oldObject, warningsOf)) },
+  };
 }
 
 type Decision = Omit<AdmissionResponse, "uid">;
 
-function decide(
+function* decide(
   operation: unknown,
   object: unknown,
   oldObject: unknown,
   warningsOf: (bundle: DecodedBundle) => readonly string[],
-): Decision {
+): Work<Decision> {
   switch (operation) {
     case "DELETE":
     case "CONNECT":
       return { allowed: true };
     case "CREATE":
-      return decideOn(object, undefined, warningsOf);
+      return yield* decideOn(object, undefined, warningsOf);
     case "UPDATE":
-      return decideOn(object, oldObject, warningsOf);
+      return yield* decideOn(object, oldObject, warningsOf);
     default:
       throw new BadReviewError("request.operation is none of CREATE, UPDATE, DELETE, CONNECT");
   }
 }
 
-function decideOn(
+function* decideOn(
   object: unknown,
   oldObject: unknown,
   warningsOf: (bundle: DecodedBundle) => readonly string[],
-): Decision {
+): Work<Decision> {
   let bundle: DecodedBundle;
   try {
     const { apiVersion = BUNDLE_API_VERSION, kind = "Bundle" } = members(object, "request.object");
@@ -84,6 +101,7 @@ function decideOn(
     const error = sourcesLimitError(object, stored);
     if (error !== undefined) return forbidden([error]);
     bundle = decodeBundle(object);
+    yield;
   } catch (error) {
     if (!(error instanceof BundleDecodeError) && !(error instanceof BadReviewError)) throw error;
     return { allowed: false, status: { code: 400, message: error.message } };
@@ -93,6 +111,7 @@ function decideOn(
   if (error !== undefined && !isBeyondLimits(oldObject)) return forbidden([error]);
   const errors = validateBundle(bundle);
   if (errors.length > 0) return forbidden(errors);
+  yield;
   const warnings = warningsOf(bundle);
   return { allowed: true, ...(warnings.length === 0 ? {} : { warnings }) };
 }

@@ -3,7 +3,7 @@ import type { KubeClient } from "../lib/kube/client.ts";
 import type { FailureLog } from "../lib/kube/failure_log.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Registry } from "../lib/prometheus.ts";
-import { answerBody, refuseHead } from "./admission_handler.ts";
+import { answerInStages, refuseHead } from "./admission_handler.ts";
 import type { CertificateSource } from "./certificate_source.ts";
 import { FileCertificates } from "./file_certificates.ts";
 import type { KeyPair } from "./key_pair.ts";
@@ -78,10 +78,13 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
       return refusal;
     },
     answer: (body) => {
-      const start = clock.monotonic();
-      const answer = answerBody(body, (bundle) => admissionWarnings(bundle, known, clock.now()));
-      metrics.answered(answer.status, (clock.monotonic() - start) / 1000);
-      return answer;
+      const received = clock.monotonic();
+      const work = answerInStages(body, (bundle) => admissionWarnings(bundle, known, clock.now()));
+      return (function* () {
+        const answer = yield* work;
+        metrics.answered(answer.status, (clock.monotonic() - received) / 1000);
+        return answer;
+      })();
     },
     clock,
     log,

@@ -2,33 +2,44 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type https from "node:https";
 import type { Socket } from "node:net";
 import type { CancelTimer, Clock } from "../lib/clock.ts";
+import { type Connection, Connections } from "../lib/connections.ts";
 import { ListenError } from "../lib/http_server.ts";
+import { BACKLOG, listenOn } from "../lib/listen.ts";
 import type { Logger } from "../lib/log.ts";
 import { type HttpAnswer, refusal, type RequestHead } from "./admission_handler.ts";
+import { AdmissionQueue, type Work } from "./admission_queue.ts";
 import type { KeyPair } from "./key_pair.ts";
 
 /** What clients may use up. Times are milliseconds. */
 export interface ServerLimits {
   /** Largest body of a request, in bytes. */
   readonly bodyBytes: number;
-  /** All bodies that are being received, in bytes. */
+  /** All bodies that are being received, or wait for their answer, in bytes. */
   readonly allBodiesBytes: number;
   readonly connections: number;
   /** From the connection to the end of the first request's head, the TLS handshake included. */
   readonly headMs: number;
   /** From the end of a request's head to the end of its body. */
   readonly bodyMs: number;
+  /** From the end of a body to the answer, and from that to the end of its sending. */
+  readonly answerMs: number;
   /** From an answer to the end of the next request's head. Longer than the API server keeps idle connections (90 s), so that it never sends a request into a connection that is being closed. */
   readonly idleMs: number;
 }
 
-/** What fits API servers: they send one small request at a time on each of few connections. */
+/**
+ * What fits API servers: they send one small request at a time on each of few connections.
+ *
+ * A body holds two objects at most, the new Bundle and the former one, each as large as etcd takes at most (1.5 MiB, its
+ * `--max-request-bytes`); the rest is for who asks. What does not fit could not be stored.
+ */
 export const DEFAULT_LIMITS: ServerLimits = {
-  bodyBytes: 3 * 1024 * 1024,
-  allBodiesBytes: 24 * 1024 * 1024,
+  bodyBytes: 4 * 1024 * 1024,
+  allBodiesBytes: 16 * 1024 * 1024,
   connections: 256,
   headMs: 10_000,
   bodyMs: 10_000,
+  answerMs: 10_000,
   idleMs: 300_000,
 };
 
@@ -46,57 +57,50 @@ export interface TlsServerOptions {
   readonly limits: ServerLimits;
   /** Refuses a request before its body is read. */
   readonly refuse: (head: RequestHead) => HttpAnswer | undefined;
-  readonly answer: (body: Uint8Array) => HttpAnswer;
+  /** Answers a body, in stages that are short. */
+  readonly answer: (body: Uint8Array) => Work<HttpAnswer>;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
 /** A client's connection. */
-interface Connection {
+interface Client {
   readonly socket: Socket;
+  readonly connection: Connection;
   /** Whether a request is being received or answered. */
   busy: boolean;
-  /** How many requests were answered. */
-  answered: number;
   /** Ends the present time limit. */
   cancel: CancelTimer;
 }
 
-/** A body that is being received. */
+/** A request whose body is being received, or waits for its answer. */
 interface Reception {
+  readonly source: string;
   bytes: number;
+  /** Refuses it. */
   readonly giveUp: () => void;
 }
 
 /**
  * An HTTPS server for small JSON requests whose certificate can be replaced at any time, and that stays within its limits
- * whatever clients do: who is slow, big or idle too long is put off, and if there are too many, the least useful ones.
- * (`node:https`, because `Deno.serve` cannot replace a certificate.)
+ * whatever clients do: see {@linkcode Connections} and {@linkcode AdmissionQueue}. (`node:https`, because `Deno.serve` cannot replace a
+ * certificate.)
  */
 export class TlsServer {
   readonly #options: TlsServerOptions;
-  readonly #server: https.Server;
-  /** By the client's address and port, oldest first. */
-  readonly #connections = new Map<string, Connection>();
-  /** Oldest first. */
+  /** One, or one for each family of addresses. */
+  readonly #servers: https.Server[] = [];
+  readonly #connections: Connections;
+  /** By the client's address and port. */
+  readonly #clients = new Map<string, Client>();
   readonly #receptions = new Set<Reception>();
+  readonly #queue: AdmissionQueue<HttpAnswer>;
   #receiving = 0;
 
-  private constructor(options: TlsServerOptions, createServer: typeof https.createServer) {
+  private constructor(options: TlsServerOptions) {
     this.#options = options;
-    this.#server = createServer({ minVersion: options.minVersion }, (request, response) => {
-      this.#serve(request, response);
-    });
-    // The limits below take their place.
-    Object.assign(this.#server, { headersTimeout: 0, requestTimeout: 0, keepAliveTimeout: 0, timeout: 0 });
-    this.#server.on("connection", (socket: Socket) => this.#accept(socket));
-    this.#server.on("tlsClientError", (error: Error) => {
-      this.#options.log.info("TLS handshake failed", { cause: error.message }, 4);
-    });
-    this.#server.on("clientError", (error: Error, socket: Socket) => {
-      this.#options.log.info("Client sent no valid HTTP", { cause: error.message }, 4);
-      socket.destroy();
-    });
+    this.#connections = new Connections(options.limits.connections, options.clock);
+    this.#queue = new AdmissionQueue(options.clock);
   }
 
   /**
@@ -107,12 +111,15 @@ export class TlsServer {
   static async listen(options: TlsServerOptions): Promise<TlsServer> {
     // Here and not at the top, because a bundle would load it at its start, which costs 13 MB.
     const { createServer } = await import("node:https");
-    const server = new TlsServer(options, createServer);
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    server.#server.once("error", reject);
-    server.#server.listen(options.port, options.host, resolve);
+    const server = new TlsServer(options);
     try {
-      await promise;
+      const listeners = await listenOn(
+        options.host,
+        options.port,
+        (host, port) => server.#listen(createServer, host, port),
+        portOf,
+      );
+      server.#servers.push(...listeners);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       throw new ListenError(
@@ -120,15 +127,37 @@ export class TlsServer {
         { cause: error },
       );
     }
-    server.#server.off("error", reject);
-    server.#server.on("error", (error: Error) => options.log.error("Webhook server failed", error));
+    return server;
+  }
+
+  async #listen(createServer: typeof https.createServer, host: string, port: number): Promise<https.Server> {
+    const { log, minVersion } = this.#options;
+    // No timeout for the handshake (0 would mean two minutes): its timer keeps a connection that has ended, 18 kB, until it fires.
+    const options = { minVersion, handshakeTimeout: -1 };
+    const server = createServer(options, (request, response) => this.#serve(request, response));
+    // The limits of this class take its place, and that of these.
+    Object.assign(server, { headersTimeout: 0, requestTimeout: 0, keepAliveTimeout: 0, timeout: 0 });
+    server.on("connection", (socket: Socket) => this.#accept(socket));
+    server.on("tlsClientError", (error: Error) => {
+      log.info("TLS handshake failed", { cause: error.message }, 4);
+    });
+    server.on("clientError", (error: Error, socket: Socket) => {
+      log.info("Client sent no valid HTTP", { cause: error.message }, 4);
+      socket.destroy();
+    });
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    server.once("error", reject);
+    server.listen({ host, port, backlog: BACKLOG }, resolve);
+    await promise;
+    server.off("error", reject);
+    server.on("error", (error: Error) => log.error("Webhook server failed", error));
     return server;
   }
 
   /** The port it listens on; differs from the wanted one only if that was 0. */
   get port(): number {
-    const address = this.#server.address();
-    return typeof address === "object" && address !== null ? address.port : this.#options.port;
+    const [server] = this.#servers;
+    return server === undefined ? this.#options.port : portOf(server);
   }
 
   /** How many clients are connected. */
@@ -140,53 +169,48 @@ export class TlsServer {
   use({ certificate, privateKey }: KeyPair): void {
     // The minimum version is lost if it is not said again.
     const context = { cert: certificate, key: privateKey, minVersion: this.#options.minVersion };
-    this.#server.setSecureContext(context);
+    for (const server of this.#servers) server.setSecureContext(context);
   }
 
   /** Takes no more requests, answers those that are being received within `graceMs` milliseconds, and ends. */
   async close(graceMs: number): Promise<void> {
-    const { promise: closed, resolve } = Promise.withResolvers<void>();
-    this.#server.close(() => resolve());
-    for (const connection of this.#connections.values()) {
-      if (!connection.busy) connection.socket.destroy();
+    const closed = this.#servers.map((server) => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      server.close(() => resolve());
+      return promise;
+    });
+    for (const { socket, busy } of this.#clients.values()) {
+      if (!busy) socket.destroy();
     }
     const cancel = this.#options.clock.setTimer(graceMs, () => {
-      for (const { socket } of this.#connections.values()) socket.destroy();
+      for (const { socket } of this.#clients.values()) socket.destroy();
     });
-    await closed;
+    await Promise.all(closed);
     cancel();
   }
 
   #accept(socket: Socket): void {
     const { limits, clock } = this.#options;
-    const key = connectionKey(socket);
-    if (this.#connections.size >= limits.connections && !this.#makeRoom()) {
+    const key = clientKey(socket);
+    socket.on("error", () => {});
+    const connection = this.#connections.open(socket.remoteAddress ?? "", () => socket.destroy());
+    if (connection === undefined) {
       socket.destroy();
       return;
     }
-    const connection: Connection = { socket, busy: false, answered: 0, cancel: () => {} };
-    connection.cancel = clock.setTimer(limits.headMs, () => socket.destroy());
-    this.#connections.set(key, connection);
-    socket.on("error", () => {});
+    const client: Client = { socket, connection, busy: false, cancel: () => {} };
+    client.cancel = clock.setTimer(limits.headMs, () => socket.destroy());
+    this.#clients.set(key, client);
     socket.on("close", () => {
-      connection.cancel();
-      if (this.#connections.get(key) === connection) this.#connections.delete(key);
+      client.cancel();
+      connection.forget();
+      if (this.#clients.get(key) === client) this.#clients.delete(key);
     });
   }
 
-  /** Ends the oldest connection that has brought no request yet, else the oldest idle one. */
-  #makeRoom(): boolean {
-    const idle = [...this.#connections].filter(([, { busy }]) => !busy);
-    const [key, victim] = idle.find(([, { answered }]) => answered === 0) ?? idle[0] ?? [];
-    if (key === undefined || victim === undefined) return false;
-    this.#connections.delete(key);
-    victim.socket.destroy();
-    return true;
-  }
-
   #serve(request: IncomingMessage, response: ServerResponse): void {
-    const connection = this.#connections.get(connectionKey(request.socket));
-    if (connection === undefined) {
+    const client = this.#clients.get(clientKey(request.socket));
+    if (client === undefined || client.socket.destroyed) {
       request.socket.destroy(); // It was put off meanwhile.
       return;
     }
@@ -197,111 +221,144 @@ export class TlsServer {
       url: request.url ?? "",
       contentType: request.headers["content-type"],
     };
-    const { limits, clock } = this.#options;
-    connection.busy = true;
-    connection.cancel();
-    connection.cancel = clock.setTimer(limits.bodyMs, () => connection.socket.destroy());
+    const { limits } = this.#options;
+    client.busy = true;
+    // Its time began with its head, unless it was idle before.
+    if (client.connection.state === "idle") client.connection.become("unfinished");
+    this.#limit(client, limits.bodyMs);
     const refused = this.#options.refuse(head) ?? tooLarge(request, limits.bodyBytes);
-    if (refused !== undefined) this.#refuse(refused, connection, request, response);
-    else this.#receive(connection, request, response);
+    if (refused !== undefined) this.#refuse(refused, client, request, response);
+    else this.#receive(client, request, response);
   }
 
-  #receive(connection: Connection, request: IncomingMessage, response: ServerResponse): void {
+  /** Ends the connection after `ms` milliseconds, in place of the former limit. */
+  #limit(client: Client, ms: number): void {
+    client.cancel();
+    client.cancel = this.#options.clock.setTimer(ms, () => client.socket.destroy());
+  }
+
+  #receive(client: Client, request: IncomingMessage, response: ServerResponse): void {
     const { limits, answer } = this.#options;
+    const { source } = client.connection;
     const chunks: Uint8Array[] = [];
     let open = true;
-    const reception: Reception = {
-      bytes: 0,
-      giveUp: () => {
-        end();
-        this.#refuse(
-          refusal(503, "Too busy: too many large requests at once"),
-          connection,
-          request,
-          response,
-        );
-      },
-    };
+    let giveUpWork = () => {};
     const end = () => {
       if (!open) return;
       open = false;
       chunks.length = 0;
+      giveUpWork();
       this.#receptions.delete(reception);
       this.#receiving -= reception.bytes;
     };
+    const reception: Reception = {
+      source,
+      bytes: 0,
+      giveUp: () => {
+        end();
+        this.#refuse(refusal(503, "Too busy: too many large requests at once"), client, request, response);
+      },
+    };
     this.#receptions.add(reception);
-    request.on("close", end);
+    response.on("close", end);
     request.on("data", (chunk: Uint8Array) => {
       if (!open) return;
       reception.bytes += chunk.length;
       this.#receiving += chunk.length;
       if (reception.bytes > limits.bodyBytes) {
         end();
-        this.#refuse(bodyTooLarge(limits.bodyBytes), connection, request, response);
+        this.#refuse(bodyTooLarge(limits.bodyBytes), client, request, response);
         return;
       }
       chunks.push(chunk);
       while (this.#receiving > limits.allBodiesBytes) {
-        const [oldest] = this.#receptions;
-        if (oldest === undefined) break;
-        oldest.giveUp();
+        const largest = largestOf(this.#receptions);
+        if (largest === undefined) break;
+        largest.giveUp();
       }
     });
     request.on("end", () => {
       if (!open) return;
+      client.connection.become("answering");
+      client.cancel();
+      client.cancel = this.#options.clock.setTimer(limits.answerMs, reception.giveUp);
       const body = concat(chunks, reception.bytes);
-      end();
-      this.#send(this.#answered(answer, body), response, () => this.#becomeIdle(connection));
+      chunks.length = 0;
+      giveUpWork = this.#queue.add({
+        source,
+        bytes: body.length,
+        work: answer(body),
+        done: (outcome) => {
+          end();
+          this.#send(this.#answerOf(outcome), client, response, () => this.#becomeIdle(client));
+        },
+      });
     });
   }
 
-  #answered(answer: (body: Uint8Array) => HttpAnswer, body: Uint8Array): HttpAnswer {
-    try {
-      return answer(body);
-    } catch (error) {
-      // A defect. The client learns nothing of it; what the body was is not logged either.
-      this.#options.log.error("Failed to answer an admission request", error);
-      return refusal(500, "Internal error");
-    }
+  #answerOf(outcome: { readonly value: HttpAnswer } | { readonly error: unknown }): HttpAnswer {
+    if ("value" in outcome) return outcome.value;
+    // A defect. The client learns nothing of it; what the body was is not logged either.
+    this.#options.log.error("Failed to answer an admission request", outcome.error);
+    return refusal(500, "Internal error");
   }
 
   /**
    * Answers before the request has ended. What is still sent is dropped; the connection goes on if that ends soon. (It is not
    * closed at once, which would be a reset to a client that still sends, and lose the answer.)
    */
-  #refuse(
-    answer: HttpAnswer,
-    connection: Connection,
-    request: IncomingMessage,
-    response: ServerResponse,
-  ): void {
-    connection.cancel();
-    connection.cancel = this.#options.clock.setTimer(LINGER_MS, () => connection.socket.destroy());
-    this.#send(answer, response, () => {
-      if (request.complete) this.#becomeIdle(connection);
-      else request.once("end", () => this.#becomeIdle(connection));
+  #refuse(answer: HttpAnswer, client: Client, request: IncomingMessage, response: ServerResponse): void {
+    this.#send(answer, client, response, () => {
+      if (request.complete) this.#becomeIdle(client);
+      else request.once("end", () => this.#becomeIdle(client));
     });
+    if (!request.complete) this.#limit(client, LINGER_MS);
     let dropped = 0;
     request.on("data", (chunk: Uint8Array) => {
       dropped += chunk.length;
-      if (dropped > LINGER_BYTES) connection.socket.destroy();
+      if (dropped > LINGER_BYTES) client.socket.destroy();
     });
     request.resume();
   }
 
-  #becomeIdle(connection: Connection): void {
-    const { limits, clock } = this.#options;
-    connection.busy = false;
-    connection.answered++;
-    connection.cancel();
-    connection.cancel = clock.setTimer(limits.idleMs, () => connection.socket.destroy());
+  #becomeIdle(client: Client): void {
+    client.busy = false;
+    client.connection.become("idle");
+    this.#limit(client, this.#options.limits.idleMs);
   }
 
-  #send({ status, headers, body }: HttpAnswer, response: ServerResponse, sent: () => void): void {
+  #send(
+    { status, headers, body }: HttpAnswer,
+    client: Client,
+    response: ServerResponse,
+    sent: () => void,
+  ): void {
+    // Who does not read it is as slow as who does not send.
+    client.connection.become("unfinished");
+    this.#limit(client, this.#options.limits.answerMs);
     const bytes = new TextEncoder().encode(body);
     response.writeHead(status, { ...headers, "content-length": bytes.length });
     response.end(bytes, sent);
   }
+}
+
+function portOf(server: https.Server): number {
+  const address = server.address();
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+/** The largest of the source whose bodies take the most memory together. */
+function largestOf(receptions: ReadonlySet<Reception>): Reception | undefined {
+  const bySource = new Map<string, number>();
+  for (const { source, bytes } of receptions) bySource.set(source, (bySource.get(source) ?? 0) + bytes);
+  let largest: Reception | undefined;
+  let most = -1;
+  for (const reception of receptions) {
+    const all = bySource.get(reception.source) ?? 0;
+    if (all < most || (all === most && reception.bytes <= (largest?.bytes ?? 0))) continue;
+    [largest, most] = [reception, all];
+  }
+  return largest;
 }
 
 function concat(chunks: readonly Uint8Array[], length: number): Uint8Array {
@@ -314,7 +371,7 @@ function concat(chunks: readonly Uint8Array[], length: number): Uint8Array {
   return whole;
 }
 
-function connectionKey({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">): string {
+function clientKey({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">): string {
   return `${remoteAddress} ${remotePort}`;
 }
 

@@ -7,9 +7,9 @@ import { createLogger, type Logger } from "../lib/log.ts";
 import { admissionReview, bundleOf } from "../tests/admission_review.ts";
 import { FakeClock } from "../tests/fake_clock.ts";
 import { until } from "../tests/until.ts";
-import { answerBody, refuseHead, WEBHOOK_PATH } from "./admission_handler.ts";
+import { answerInStages, refuseHead, WEBHOOK_PATH } from "./admission_handler.ts";
 import { type TestKeyPair, testKeyPair } from "./test_key_pair.ts";
-import { DEFAULT_LIMITS, type ServerLimits, TlsServer } from "./tls_server.ts";
+import { DEFAULT_LIMITS, type ServerLimits, TlsServer, type TlsServerOptions } from "./tls_server.ts";
 
 const quiet: Logger = createLogger({ format: "json", level: 0, write: () => {}, clock: systemClock });
 const review = JSON.stringify(admissionReview(bundleOf({ spec: { sources: [{ inLine: "pem" }] } })));
@@ -37,18 +37,24 @@ class Fixture implements AsyncDisposable {
 
   static async start(
     limits: Partial<ServerLimits> = {},
-    options: { minVersion?: "TLSv1.2" | "TLSv1.3"; log?: Logger; answer?: typeof answerBody } = {},
+    options: {
+      host?: string;
+      minVersion?: "TLSv1.2" | "TLSv1.3";
+      log?: Logger;
+      answer?: TlsServerOptions["answer"];
+    } = {},
   ): Promise<Fixture> {
     const keyPair = await testKeyPair();
     const clock = new FakeClock();
-    const { answer = answerBody, log = quiet, minVersion = "TLSv1.2" } = options;
+    const { host = "127.0.0.1", log = quiet, minVersion = "TLSv1.2" } = options;
+    const { answer = (body: Uint8Array) => answerInStages(body, () => []) } = options;
     const server = await TlsServer.listen({
-      host: "127.0.0.1",
+      host,
       port: 0,
       minVersion,
       limits: { ...DEFAULT_LIMITS, ...limits },
       refuse: refuseHead,
-      answer: (body) => answer(body, () => []),
+      answer,
       clock,
       log,
     });
@@ -181,7 +187,7 @@ Deno.test("before there is a certificate, handshakes fail and nothing else", asy
     minVersion: "TLSv1.2",
     limits: DEFAULT_LIMITS,
     refuse: refuseHead,
-    answer: (body) => answerBody(body, () => []),
+    answer: (body) => answerInStages(body, () => []),
     clock,
     log: quiet,
   });
@@ -201,7 +207,7 @@ Deno.test("a port that is taken", async () => {
       minVersion: "TLSv1.2",
       limits: DEFAULT_LIMITS,
       refuse: refuseHead,
-      answer: (body) => answerBody(body, () => []),
+      answer: (body) => answerInStages(body, () => []),
       clock,
       log: quiet,
     }),
@@ -248,7 +254,8 @@ Deno.test("a defect is answered with 500 and logged without the request", async 
     write: (line) => lines.push(line),
     clock: systemClock,
   });
-  const answer = () => {
+  // deno-lint-ignore require-yield
+  const answer = function* (): Generator<undefined, never, undefined> {
     throw new TypeError("defect");
   };
   await using fixture = await Fixture.start({}, { log, answer });
@@ -300,7 +307,7 @@ const hostile: Record<
   "a body that says that it is too large": {
     tls: true,
     send: `${HEAD}content-length: 104857600\r\n\r\nabc`,
-    answer: /^HTTP\/1\.1 413 .*larger than 3145728 bytes/si,
+    answer: /^HTTP\/1\.1 413 .*larger than 4194304 bytes/si,
     borneMs: 1_000,
   },
   "a length that is no number": {
@@ -359,10 +366,10 @@ Deno.test("hostile client: 100 MB in chunks are cut off at the limit", async () 
   assert.ok(Deno.memoryUsage().rss - before < 150e6, `${(Deno.memoryUsage().rss - before) / 1e6} MB more`);
 });
 
-Deno.test("hostile clients: 500 silent connections do not keep a valid request out", async () => {
+Deno.test("hostile clients: 1,000 silent connections do not keep a valid request out", async () => {
   await using fixture = await Fixture.start();
   const { port } = fixture.server;
-  const silent = Array.from({ length: 500 }, () => {
+  const silent = Array.from({ length: 1_000 }, () => {
     const socket = net.connect(port, "127.0.0.1");
     socket.on("error", () => {});
     return socket;
@@ -398,4 +405,51 @@ Deno.test("a connection that has brought a request is not put off for new ones",
   assert.equal((await fixture.request(review, { agent })).status, 200);
   assert.ok(fixture.server.connections <= 4);
   agent.destroy();
+});
+
+/** The client's side of a head and one byte of a body, on a TLS connection. */
+async function sendsOneByte(fixture: Fixture): Promise<tls.TLSSocket> {
+  const socket = await fixture.connect();
+  socket.on("error", () => {});
+  socket.write(`${HEAD}content-length: 100\r\n\r\nx`);
+  return socket;
+}
+
+Deno.test("hostile clients: unfinished requests do not put an idle connection off, nor keep a valid request out", async () => {
+  await using fixture = await Fixture.start({ connections: 8 });
+  const agent = new https.Agent({ keepAlive: true, maxSockets: 1 });
+  assert.equal((await fixture.request(review, { agent })).status, 200);
+  for (let round = 0; round < 3; round++) {
+    for (let i = 0; i < 10; i++) await sendsOneByte(fixture);
+    await until(() => fixture.server.connections === 8, "the limit is reached");
+    assert.deepEqual(Object.values(agent.freeSockets).flat().map((socket) => socket?.destroyed), [false]);
+    assert.equal((await fixture.request(review, { agent })).status, 200);
+    assert.equal((await fixture.request()).status, 200);
+    await fixture.clock.advance(1_500);
+  }
+  agent.destroy();
+});
+
+Deno.test("the wildcard listens on IPv4 and IPv6, with the same certificate also after a rotation", async () => {
+  await using fixture = await Fixture.start({}, { host: "0.0.0.0" });
+  for (let i = 0; i < 2; i++) {
+    for (const host of ["127.0.0.1", "::1"]) {
+      assert.equal((await fixture.request(review, { host })).status, 200, host);
+    }
+    fixture.server.use(fixture.keyPair.pair);
+  }
+});
+
+Deno.test("an answer that does not come in time is a refusal", async () => {
+  await using fixture = await Fixture.start({ answerMs: 7_000 }, {
+    answer: function* () {
+      while (true) yield;
+    },
+  });
+  // Large ones are answered in stages.
+  const body = JSON.stringify({ text: "x".repeat(100_000) });
+  const answer = fixture.request(body);
+  await until(() => fixture.clock.nextTimerMs === 7_000, "the answer is awaited");
+  await fixture.clock.advance(7_000);
+  assert.equal((await answer).status, 503);
 });

@@ -179,10 +179,12 @@ class Field {
 
   /** An object whose members are strings. Own members only: a label may be called `__proto__`. */
   strings(): Record<string, string> {
+    const members = this.#object();
     return Object.fromEntries(
-      Object.entries(this.#object()).map(([name, value]) =>
-        [name, value === null ? "" : new Field(this.#member(name), value).string()] as const
-      ),
+      Object.keys(members).map((name) => {
+        const value = members[name] ?? "";
+        return [name, typeof value === "string" ? value : new Field(this.#member(name), value).string()];
+      }),
     );
   }
 
