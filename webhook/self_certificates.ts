@@ -3,8 +3,8 @@ import { pemOf } from "../lib/certs/pem_of.ts";
 import { subjectOf } from "../lib/certs/subject.ts";
 import type { CancelTimer, Clock } from "../lib/clock.ts";
 import { APPLY_PATCH, type KubeClient } from "../lib/kube/client.ts";
-import { isStatus } from "../lib/kube/errors.ts";
-import { FailureLog } from "../lib/kube/failure_log.ts";
+import { isStatus, KubeConnectionError } from "../lib/kube/errors.ts";
+import { failureCause, FailureLog } from "../lib/kube/failure_log.ts";
 import type { KubeObject, Secret } from "../lib/kube/objects.ts";
 import { Reflector } from "../lib/kube/reflector.ts";
 import { SharedConnection } from "../lib/kube/shared_connection.ts";
@@ -35,6 +35,9 @@ const CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookc
 
 /** How often all is looked at even if nothing has changed, in milliseconds. */
 const CHECK_MS = 600_000;
+
+/** What the requests for the certificate are called in the log. */
+const REQUESTS = "webhook certificate";
 
 /** After a failure, and at most, in milliseconds. */
 const RETRY_MS = { first: 500, most: 30_000 };
@@ -82,6 +85,7 @@ export class SelfCertificates implements CertificateSource {
   readonly #options: SelfCertificatesOptions;
   readonly #times: SelfTimes;
   readonly #dnsNames: readonly string[];
+  readonly #requests: FailureLog;
   #problem: string | undefined = "The webhook's certificate has not been made yet";
   #inUse: { readonly pair: KeyPair; readonly issuer: Certificate } | undefined;
   /** The bundle that the configuration holds, and since when we know that (monotonic). */
@@ -92,6 +96,7 @@ export class SelfCertificates implements CertificateSource {
   constructor(options: SelfCertificatesOptions) {
     this.#options = options;
     this.#times = options.times ?? DEFAULT_TIMES;
+    this.#requests = options.failures ?? new FailureLog(options);
     const host = `${options.serviceName}.${options.namespace}.svc`;
     this.#dnsNames = [host, `${host}.cluster.local`];
   }
@@ -110,6 +115,7 @@ export class SelfCertificates implements CertificateSource {
       const again = await this.#pass(client, use, signal);
       await this.#sleep(again, changed.promise, signal);
     }
+    this.#requests.forget(REQUESTS);
     await watches;
     client.close();
     watching.close();
@@ -121,6 +127,7 @@ export class SelfCertificates implements CertificateSource {
     try {
       const again = await this.#maintain(client, use, signal);
       this.#failures = 0;
+      this.#requests.recovered(REQUESTS);
       return again;
     } catch (error) {
       if (signal.aborted) return 0;
@@ -129,10 +136,16 @@ export class SelfCertificates implements CertificateSource {
       const message = error instanceof Error ? error.message : String(error);
       this.#problem =
         `Cannot maintain the webhook's certificate in Secret ${namespace}/${secretName}: ${message}`;
-      log.error("Cannot maintain the webhook's certificate; trying again", error, {
-        namespace,
-        secret: secretName,
-      });
+      if (error instanceof KubeConnectionError) {
+        // The watches and the lease fail for the same cause: one line for all of them.
+        this.#requests.failing(REQUESTS, failureCause(error, message));
+      } else {
+        this.#requests.recovered(REQUESTS);
+        log.error("Cannot maintain the webhook's certificate; trying again", error, {
+          namespace,
+          secret: secretName,
+        });
+      }
       const delay = Math.min(RETRY_MS.most, RETRY_MS.first * 2 ** this.#failures++);
       return delay * (0.5 + random() / 2);
     }
@@ -265,7 +278,7 @@ export class SelfCertificates implements CertificateSource {
   /** Has a look as soon as the Secret or the configuration changes. Only metadata is sent. */
   async #watch(client: KubeClient, signal: AbortSignal): Promise<void> {
     const { namespace, secretName, configurationName, clock, random, log } = this.#options;
-    const { failures = new FailureLog(this.#options) } = this.#options;
+    const failures = this.#requests;
     const connection = new SharedConnection(client);
     const wake = () => this.#wake();
     const watch = (name: string, path: string, object: string) =>
