@@ -127,6 +127,8 @@ export class Besieged implements AsyncDisposable {
     // The peak begins anew (proc(5), clear_refs).
     await Deno.writeTextFile(`/proc/${this.operator.pid}/clear_refs`, "5");
     const strangers = attacks.map((attack) => this.#stranger(attack));
+    let gone = 0;
+    for (const stranger of strangers) void stranger.status.then(() => gone++);
     const until = performance.now() + 1000 * seconds;
     const lease = this.#watchLease(until);
     const admissions = this.#admit(until);
@@ -137,6 +139,8 @@ export class Besieged implements AsyncDisposable {
       ...await probes,
       peakMiB: await this.#peakMiB(),
     };
+    // Whoever does not attack would be withstood, too.
+    if (gone > 0) throw new Error(`${gone} strangers have ended by themselves`);
     for (const stranger of strangers) {
       signalChild(stranger, "SIGKILL");
       await stranger.status;
