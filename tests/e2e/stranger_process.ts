@@ -112,7 +112,8 @@ if (start === undefined) throw new Error(`Unknown attack: ${attack}`);
 setInterval(() => {}, 1_000_000); // It does not end by itself.
 for (let client = 0; client < Number(clients); client++) {
   start(
-    () => net.connect(Number(port), host),
+    // No stranger has the address of the kubelet. (That of the API server, they have here.)
+    () => net.connect({ host, port: Number(port), localAddress: "127.0.0.2" }),
     () => tls.connect({ host, port: Number(port), rejectUnauthorized: false }),
     client,
   );
