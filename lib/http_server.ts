@@ -68,7 +68,7 @@ const ACCEPT_PAUSE_MS = 100;
 const ACCEPT_LOG_MS = 60_000;
 
 /** So many clients are accepted before what those have sent is looked at. */
-const ACCEPTED_AT_ONCE = 16;
+const ACCEPTED_AT_ONCE = 64;
 
 /** After an answer that a client does not wait for: how much of what it still sends is read and dropped, so that it sees the answer. */
 const LINGER_BYTES = 256 * 1024;
