@@ -14,6 +14,8 @@ const ADMITTED_MS = 3_000;
 
 Deno.test("Strangers on all ports: the lease is kept, Bundles are admitted, memory has a bound", async (t) => {
   await using besieged = await Besieged.start({ namespaces: 20, configMaps: 100, script: SCRIPT });
+  const openFiles = () => [...Deno.readDirSync(`/proc/${besieged.operator.pid}/fd`)].length;
+  const atFirst = openFiles();
   for (const [name, attacks] of Object.entries(ATTACKS)) {
     await t.step(name, async () => {
       const { led, unrenewedMs, admissionsMs, failures, probes, failedProbes, peakMiB } = await besieged
@@ -40,8 +42,12 @@ Deno.test("Strangers on all ports: the lease is kept, Bundles are admitted, memo
       }).output();
       assert.ok(success);
     };
-    const open = [...Deno.readDirSync(`/proc/${operator.pid}/fd`)].length;
-    await limit(open + 20);
+    // The connections of the last strangers end by their deadlines.
+    await until(
+      () => openFiles() < atFirst + 20,
+      () => `their connections end; ${openFiles()} files are open`,
+    );
+    await limit(openFiles() + 20);
     const connect = (hostname: string, port: number) =>
       Array.from({ length: 60 }, () => Deno.connect({ hostname, port }));
     const clients = await Promise.all([
