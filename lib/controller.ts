@@ -18,7 +18,7 @@ import { RepairLimiter } from "./repair_limiter.ts";
 import type { BundleRecord } from "./records/bundle_record.ts";
 import type { NamespaceRecord } from "./records/namespace_record.ts";
 import type { SourceRecord } from "./records/source_record.ts";
-import { type TargetRecord, targetStoreKey } from "./records/target_record.ts";
+import { bundleNameOf, type TargetRecord, targetStoreKey } from "./records/target_record.ts";
 import { type Resolution, resolve, type TargetContent } from "./resolve.ts";
 import { SourceGraph } from "./source_graph.ts";
 import type { DefaultCas, PoolFilters } from "./sources.ts";
@@ -59,6 +59,9 @@ const STUCK_MS = 300_000;
  * written at most this often, in milliseconds.
  */
 const STATUS_PAUSE_MS = 5_000;
+
+/** How long a Bundle that the API server knows, and the watch does not show, is waited for, in milliseconds, before both are asked again. */
+const UNKNOWN_BUNDLE_MS = 10_000;
 
 /** A Bundle is looked at again at least this often, in milliseconds, while it waits for a certificate to expire: clocks jump. */
 const LONGEST_SLEEP_MS = 3_600_000;
@@ -305,7 +308,7 @@ export class Controller {
     const state = this.#states.get(change.key);
     if (state?.failures.has(targetKey(kind, trustNamespace, change.key, change.key))) {
       const { after } = change;
-      this.#check(state, kind, trustNamespace, change.key, "repair", after?.resourceVersion);
+      this.#check(state, kind, trustNamespace, change.key, "repair", after?.resourceVersion ?? "gone");
     }
   }
 
@@ -341,7 +344,9 @@ export class Controller {
   }
 
   /** Queues a target without owner reference whose Bundle is gone: no garbage collector takes out of it what is ours. */
-  #addOrphan({ kind, namespace, name, bundle, bundleUid }: TargetRecord): void {
+  #addOrphan(target: TargetRecord): void {
+    const { kind, namespace, name, bundleUid } = target;
+    const bundle = bundleNameOf(target);
     if (bundle === undefined || bundleUid === undefined) return;
     if (this.#options.view.bundles.get(bundle) !== undefined) return;
     this.#targets.add(targetKey(kind, namespace, name, bundle));
@@ -501,7 +506,7 @@ export class Controller {
    * Compares one target with what is wanted, and queues it if they differ.
    *
    * @param cause `bulk` of a pass over the Bundle, `urgent` of one namespace, `repair` if somebody changed the target.
-   * @param shown the resourceVersion that the target has by now.
+   * @param shown the resourceVersion that the target has by now, or what else tells its state from others.
    */
   #check(
     state: BundleState,
@@ -611,7 +616,12 @@ export class Controller {
 
   /** Takes what is ours out of a target without owner reference whose Bundle is gone. */
   async #passOrphan(place: TargetPlace, bundle: string, signal: AbortSignal): Promise<RunResult> {
-    if (this.#options.view.bundles.get(bundle) !== undefined) return;
+    const { view, writer } = this.#options;
+    if (view.bundles.get(bundle) !== undefined) return;
+    // Where watches lag behind, as they may do for a new leader, a Bundle can be news, and its target not.
+    const exists = await writer.bundleExists(bundle, signal);
+    if (view.bundles.get(bundle) !== undefined) return;
+    if (exists) return UNKNOWN_BUNDLE_MS;
     const brought = await this.#bring(place, undefined, { name: bundle, uid: "" }, signal);
     return this.#checkSuccessor(place, bundle, brought);
   }

@@ -194,6 +194,9 @@ class Chaos {
       case "slow down":
         server.latencyMs = () => world.random() < 0.1 ? 20_000 : world.random() * 2_000;
         return;
+      case "slow down answers": // the watch is quicker
+        server.answerLatencyMs = () => world.random() < 0.1 ? 20_000 : world.random() * 2_000;
+        return;
       case "restart":
         await world.stop();
         return void await world.start(this.#options);
@@ -216,7 +219,7 @@ class Chaos {
   heal(): void {
     const { server } = this.world;
     server.intercept = server.interceptAnswer = () => undefined;
-    server.latencyMs = () => 0;
+    server.latencyMs = server.answerLatencyMs = () => 0;
     server.release();
   }
 
@@ -257,6 +260,7 @@ class Chaos {
     "cut off": 1,
     "lose answers": 1,
     "slow down": 2,
+    "slow down answers": 2,
     restart: 1,
     "restart after a change": 1,
     heal: 4,

@@ -64,6 +64,16 @@ export function ownedFields({ data, binaryData, labels, annotations }: OwnedFiel
   return fields.every(({ length }) => length === 0) ? "" : JSON.stringify(fields);
 }
 
+/**
+ * Name of the Bundle that a target belongs to: what its label says; but where the annotation takes the place of the owner reference, its
+ * own name, which is that of its Bundle: whoever changes the label gives the target to nobody else.
+ */
+export function bundleNameOf(
+  { name, bundle, bundleUid }: Pick<TargetRecord, "name" | "bundle" | "bundleUid">,
+): string | undefined {
+  return bundleUid === undefined ? bundle : name;
+}
+
 /** Key of a target in its store. */
 export function targetStoreKey(namespace: string, name: string): string {
   return `${namespace}/${name}`;
@@ -126,6 +136,7 @@ export function sharingTexts(record: TargetRecord, sibling: TargetRecord | undef
     hash: shared(record.hash, sibling.hash),
     layout: shared(record.layout, sibling.layout),
     controllerUid: shared(record.controllerUid, sibling.controllerUid),
+    bundleUid: shared(record.bundleUid, sibling.bundleUid),
     owned: shared(record.owned, sibling.owned),
     foreignKeys: record.foreignKeys.length + sibling.foreignKeys.length === 0
       ? sibling.foreignKeys
