@@ -546,12 +546,23 @@ function stripLayouts(world: ControllerWorld): void {
       if (layout === undefined) continue;
       const managedFields = JSON.parse(
         JSON.stringify(
-          metadata.managedFields,
+          metadata.managedFields ?? [],
           (key, value) => key === `f:${LAYOUT_ANNOTATION}` ? undefined : value,
         ),
       );
       const stripped = { ...rest, metadata: { ...metadata, annotations, managedFields } };
       world.server.put(collectionOf(kind, metadata.namespace ?? ""), stripped);
+    }
+  }
+}
+
+/** Makes targets of Bundles in sync objects that nobody owns anything of. */
+function clearManagedFields(world: ControllerWorld): void {
+  const inSync = bundlesInSync(world);
+  for (const kind of KINDS) {
+    for (const { metadata: { managedFields: _, ...metadata }, ...rest } of world.targets(kind)) {
+      if (!inSync.includes(metadata.name)) continue;
+      world.server.put(collectionOf(kind, metadata.namespace ?? ""), { ...rest, metadata } as ConfigMap);
     }
   }
 }
@@ -589,6 +600,13 @@ async function converge(seed: number, steps: number): Promise<void> {
     await world.clock.advance(MINUTE);
   });
   assert.deepEqual(again, [], "after a restart nothing is written");
+
+  if (seed % 5 === 0) {
+    clearManagedFields(world);
+    await world.clock.advance(MINUTE);
+    assertConverged(world, options.targetNamespaces);
+    assert.deepEqual(await world.writesOf(() => world.clock.advance(30 * MINUTE)), [], "steady again");
+  }
 
   // The first time as this project wrote the targets, the second time as the Go project leaves them.
   for (const isRunning of seed % 2 === 0 ? [true, false] : [false, true]) {

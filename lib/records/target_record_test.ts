@@ -57,6 +57,15 @@ Deno.test("what is ours is what our manager applied; other entries show who else
       shows: ["updates", "data"],
     },
     {
+      name: "what we apply is booked under nobody's name as well, as after managedFields were cleared",
+      entries: [
+        managedFields({ data: ["ca.crt"] }),
+        managedFields({ manager: "before-first-apply", operation: "Update", data: ["ca.crt"] }),
+      ],
+      owned: { data: ["ca.crt"] },
+      shows: ["updates", "data"],
+    },
+    {
       name: "apply and update, one key in both",
       entries: [
         managedFields({ data: ["a", "b"] }),
