@@ -44,7 +44,10 @@ const TARGET_CONCURRENCY_BESIDE_URGENT = 4;
  */
 export const PASS_INTERVAL_MS = 700;
 
-/** Attempts of one write that fail for a passing reason before the Bundle's status says so; it says so at once if one takes long. */
+/**
+ * Attempts of one write that fail for a passing reason before the Bundle's status says so; it says so at once if one takes long, with the
+ * pause that the API server asks for.
+ */
 const QUIET_ATTEMPTS = 3;
 const QUIET_ATTEMPT_MS = 3_000;
 
@@ -482,19 +485,19 @@ export class Controller {
     };
     if (resolution.ok) {
       const { view } = this.#options;
-      for (const { kind } of resolution.version.contents) {
+      const kinds = new Set(resolution.version.contents.map(({ kind }) => kind));
+      for (const kind of kinds) {
         for (const { name: namespace } of view.namespaces.values()) {
           concerned(targetKey(kind, namespace, bundle.name, bundle.name), kind, namespace, bundle.name);
         }
       }
       for (const kind of this.#kinds()) {
-        for (const target of view.targetsOf(kind, bundle.name)) {
-          concerned(
-            targetKey(kind, target.namespace, target.name, bundle.name),
-            kind,
-            target.namespace,
-            target.name,
-          );
+        for (const { namespace, name } of view.targetsOf(kind, bundle.name)) {
+          // Its write may have begun above: to queue it once more would repeat it at once if it fails.
+          if (kinds.has(kind) && name === bundle.name && view.namespaces.get(namespace) !== undefined) {
+            continue;
+          }
+          concerned(targetKey(kind, namespace, name, bundle.name), kind, namespace, name);
         }
       }
     }
@@ -582,7 +585,8 @@ export class Controller {
         // that this write may have changed, or not.
         this.#check(state, kind, namespace, name, "bulk");
       } else if (error instanceof WriteError) {
-        const isQuiet = error.transient && clock.monotonic() - start < QUIET_ATTEMPT_MS &&
+        const isQuick = clock.monotonic() - start + error.retryAfterMs < QUIET_ATTEMPT_MS;
+        const isQuiet = error.transient && isQuick &&
           this.#targets.failures(key) + 1 < QUIET_ATTEMPTS;
         if (!isQuiet) {
           state.pending.delete(key);

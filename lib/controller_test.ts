@@ -1107,3 +1107,41 @@ Deno.test("a leader that does not know of a Bundle yet leaves its targets alone"
   await world.clock.advance(MINUTE);
   assert.deepEqual(world.target("app", "example")?.data, { more: "kept" });
 });
+
+Deno.test("a target that has to wait long because the API server asks for it is told at once", async () => {
+  await using world = example();
+  const put = (pem: string) => world.putSource("roots", { pem });
+  put(pemText(ROOT_1));
+  world.putBundle("example", { ...spec(), sources: [{ configMap: { name: "roots", key: "pem" } }] });
+  await world.start();
+  assert.equal(world.condition("example")?.status, "True");
+  const refuse = (seconds: number) =>
+    world.server.intercept = (request) =>
+      "body" in request && request.path.includes("/app/")
+        ? status(429, "TooManyRequests", "overloaded", seconds)
+        : undefined;
+  refuse(1);
+  put(pemText(ROOT_2));
+  await world.clock.advance(1_500);
+  assert.equal(world.condition("example")?.status, "True", "a short wait is none to tell of");
+  world.server.intercept = () => undefined;
+  await world.clock.advance(MINUTE);
+  refuse(600);
+  put(pemText(ROOT_1));
+  await world.clock.advance(5_000);
+  assert.equal(world.condition("example")?.status, "False", "it does not hold what it should");
+});
+
+Deno.test("a write that fails is not repeated at once", async () => {
+  await using world = example();
+  await world.start();
+  world.server.intercept = (request) =>
+    "body" in request && request.path.includes("/app/")
+      ? status(429, "TooManyRequests", "overloaded", 10)
+      : undefined;
+  const writes = await world.writesOf(async () => {
+    world.putBundle("example", spec("ca.crt", ROOT_2));
+    await world.clock.advance(5_000);
+  });
+  assert.deepEqual(writes.filter((write) => write === patch("app")), [patch("app")]);
+});
