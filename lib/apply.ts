@@ -52,7 +52,7 @@ export interface WrittenTarget {
   readonly isEmpty?: boolean;
 }
 
-/** The writes of the operator. Decides nothing. */
+/** The writes of the operator, and what is asked right before one. Decides nothing. */
 export class Writer {
   readonly #client: KubeClient;
   readonly #mayWrite: () => boolean;
@@ -170,6 +170,22 @@ export class Writer {
       ({ metadata } = await apply());
     }
     return metadata.resourceVersion ?? "";
+  }
+
+  /**
+   * Asks the API server whether there is a Bundle, as the garbage collector does before it deletes: what a watch shows may lag behind.
+   *
+   * @throws {WriteError} if the API server does not tell.
+   */
+  async bundleExists(name: string, signal: AbortSignal): Promise<boolean> {
+    try {
+      const path = `${BUNDLES_PATH}/${encodeURIComponent(name)}`;
+      await this.#send(`get Bundle ${name}`, { path, accept: METADATA_ONLY, signal });
+      return true;
+    } catch (error) {
+      if (error instanceof WriteError && isStatus(error.cause, 404)) return false;
+      throw error;
+    }
   }
 
   /** Applies nothing but `metadata` to a target, so that all else that is ours goes out of it. */

@@ -16,7 +16,13 @@ import {
   sameSource,
   type SourceRecord,
 } from "./records/source_record.ts";
-import { readTarget, sharingTexts, type TargetRecord, targetStoreKey } from "./records/target_record.ts";
+import {
+  bundleNameOf,
+  readTarget,
+  sharingTexts,
+  type TargetRecord,
+  targetStoreKey,
+} from "./records/target_record.ts";
 
 /** Watches that share one connection: well below the number of streams that API servers allow (100 by RFC 9113's advice, often more). */
 const WATCHES_PER_CONNECTION = 50;
@@ -86,12 +92,12 @@ export class ClusterView {
     synced: boolean;
     readonly optionalNamespace: string | undefined;
   }[] = [];
-  /** Keys of targets, by kind and by the Bundle that their label names. */
+  /** Keys of targets, by kind and by the Bundle that they belong to. */
   readonly #keysOfBundle: Readonly<Record<TargetKind, Map<string, Set<string>>>> = {
     ConfigMap: new Map(),
     Secret: new Map(),
   };
-  /** The target that was read last, by kind and by the Bundle that its label names. */
+  /** The target that was read last, by kind and by the Bundle that it belongs to. */
   readonly #latestOfBundle: Readonly<Record<TargetKind, Map<string, TargetRecord>>> = {
     ConfigMap: new Map(),
     Secret: new Map(),
@@ -235,7 +241,7 @@ export class ClusterView {
     );
   }
 
-  /** The targets of a kind whose label names `bundle`; found without a look at those of other Bundles. */
+  /** The targets of a kind that belong to `bundle`; found without a look at those of other Bundles. */
   *targetsOf(kind: TargetKind, bundle: string): IterableIterator<TargetRecord> {
     for (const key of this.#keysOfBundle[kind].get(bundle) ?? []) {
       const target = this.targets[kind]?.get(key);
@@ -245,25 +251,27 @@ export class ClusterView {
 
   /** A thousand targets of one Bundle hold one copy of the texts that they have in common. */
   #sharing(record: TargetRecord): TargetRecord {
-    if (record.bundle === undefined) return record;
+    const bundle = bundleNameOf(record);
+    if (bundle === undefined) return record;
     const latest = this.#latestOfBundle[record.kind];
-    const sharing = sharingTexts(record, latest.get(record.bundle));
-    latest.set(record.bundle, sharing);
+    const sharing = sharingTexts(record, latest.get(bundle));
+    latest.set(bundle, sharing);
     return sharing;
   }
 
   #index(kind: TargetKind, { key, before, after }: Change<TargetRecord>): void {
-    if (before?.bundle === after?.bundle) return;
+    const [former, present] = [before && bundleNameOf(before), after && bundleNameOf(after)];
+    if (former === present) return;
     const index = this.#keysOfBundle[kind];
-    if (before?.bundle !== undefined) {
-      const keys = index.get(before.bundle);
+    if (former !== undefined) {
+      const keys = index.get(former);
       keys?.delete(key);
       if (keys?.size === 0) {
-        index.delete(before.bundle);
-        this.#latestOfBundle[kind].delete(before.bundle);
+        index.delete(former);
+        this.#latestOfBundle[kind].delete(former);
       }
     }
-    if (after?.bundle !== undefined) index.getOrInsertComputed(after.bundle, () => new Set()).add(key);
+    if (present !== undefined) index.getOrInsertComputed(present, () => new Set()).add(key);
   }
 
   #watch<O extends KubeObject, T>(

@@ -18,7 +18,7 @@ import { RepairLimiter } from "./repair_limiter.ts";
 import type { BundleRecord } from "./records/bundle_record.ts";
 import type { NamespaceRecord } from "./records/namespace_record.ts";
 import type { SourceRecord } from "./records/source_record.ts";
-import { type TargetRecord, targetStoreKey } from "./records/target_record.ts";
+import { bundleNameOf, type TargetRecord, targetStoreKey } from "./records/target_record.ts";
 import { type Resolution, resolve, type TargetContent } from "./resolve.ts";
 import { SourceGraph } from "./source_graph.ts";
 import type { DefaultCas, PoolFilters } from "./sources.ts";
@@ -44,7 +44,10 @@ const TARGET_CONCURRENCY_BESIDE_URGENT = 4;
  */
 export const PASS_INTERVAL_MS = 700;
 
-/** Attempts of one write that fail for a passing reason before the Bundle's status says so; it says so at once if one takes long. */
+/**
+ * Attempts of one write that fail for a passing reason before the Bundle's status says so; it says so at once if one takes long, with the
+ * pause that the API server asks for.
+ */
 const QUIET_ATTEMPTS = 3;
 const QUIET_ATTEMPT_MS = 3_000;
 
@@ -59,6 +62,9 @@ const STUCK_MS = 300_000;
  * written at most this often, in milliseconds.
  */
 const STATUS_PAUSE_MS = 5_000;
+
+/** How long a Bundle that the API server knows, and the watch does not show, is waited for, in milliseconds, before both are asked again. */
+const UNKNOWN_BUNDLE_MS = 10_000;
 
 /** A Bundle is looked at again at least this often, in milliseconds, while it waits for a certificate to expire: clocks jump. */
 const LONGEST_SLEEP_MS = 3_600_000;
@@ -305,7 +311,7 @@ export class Controller {
     const state = this.#states.get(change.key);
     if (state?.failures.has(targetKey(kind, trustNamespace, change.key, change.key))) {
       const { after } = change;
-      this.#check(state, kind, trustNamespace, change.key, "repair", after?.resourceVersion);
+      this.#check(state, kind, trustNamespace, change.key, "repair", after?.resourceVersion ?? "gone");
     }
   }
 
@@ -341,7 +347,9 @@ export class Controller {
   }
 
   /** Queues a target without owner reference whose Bundle is gone: no garbage collector takes out of it what is ours. */
-  #addOrphan({ kind, namespace, name, bundle, bundleUid }: TargetRecord): void {
+  #addOrphan(target: TargetRecord): void {
+    const { kind, namespace, name, bundleUid } = target;
+    const bundle = bundleNameOf(target);
     if (bundle === undefined || bundleUid === undefined) return;
     if (this.#options.view.bundles.get(bundle) !== undefined) return;
     this.#targets.add(targetKey(kind, namespace, name, bundle));
@@ -477,19 +485,19 @@ export class Controller {
     };
     if (resolution.ok) {
       const { view } = this.#options;
-      for (const { kind } of resolution.version.contents) {
+      const kinds = new Set(resolution.version.contents.map(({ kind }) => kind));
+      for (const kind of kinds) {
         for (const { name: namespace } of view.namespaces.values()) {
           concerned(targetKey(kind, namespace, bundle.name, bundle.name), kind, namespace, bundle.name);
         }
       }
       for (const kind of this.#kinds()) {
-        for (const target of view.targetsOf(kind, bundle.name)) {
-          concerned(
-            targetKey(kind, target.namespace, target.name, bundle.name),
-            kind,
-            target.namespace,
-            target.name,
-          );
+        for (const { namespace, name } of view.targetsOf(kind, bundle.name)) {
+          // Its write may have begun above: to queue it once more would repeat it at once if it fails.
+          if (kinds.has(kind) && name === bundle.name && view.namespaces.get(namespace) !== undefined) {
+            continue;
+          }
+          concerned(targetKey(kind, namespace, name, bundle.name), kind, namespace, name);
         }
       }
     }
@@ -501,7 +509,7 @@ export class Controller {
    * Compares one target with what is wanted, and queues it if they differ.
    *
    * @param cause `bulk` of a pass over the Bundle, `urgent` of one namespace, `repair` if somebody changed the target.
-   * @param shown the resourceVersion that the target has by now.
+   * @param shown the resourceVersion that the target has by now, or what else tells its state from others.
    */
   #check(
     state: BundleState,
@@ -577,7 +585,8 @@ export class Controller {
         // that this write may have changed, or not.
         this.#check(state, kind, namespace, name, "bulk");
       } else if (error instanceof WriteError) {
-        const isQuiet = error.transient && clock.monotonic() - start < QUIET_ATTEMPT_MS &&
+        const isQuick = clock.monotonic() - start + error.retryAfterMs < QUIET_ATTEMPT_MS;
+        const isQuiet = error.transient && isQuick &&
           this.#targets.failures(key) + 1 < QUIET_ATTEMPTS;
         if (!isQuiet) {
           state.pending.delete(key);
@@ -611,7 +620,12 @@ export class Controller {
 
   /** Takes what is ours out of a target without owner reference whose Bundle is gone. */
   async #passOrphan(place: TargetPlace, bundle: string, signal: AbortSignal): Promise<RunResult> {
-    if (this.#options.view.bundles.get(bundle) !== undefined) return;
+    const { view, writer } = this.#options;
+    if (view.bundles.get(bundle) !== undefined) return;
+    // Where watches lag behind, as they may do for a new leader, a Bundle can be news, and its target not.
+    const exists = await writer.bundleExists(bundle, signal);
+    if (view.bundles.get(bundle) !== undefined) return;
+    if (exists) return UNKNOWN_BUNDLE_MS;
     const brought = await this.#bring(place, undefined, { name: bundle, uid: "" }, signal);
     return this.#checkSuccessor(place, bundle, brought);
   }

@@ -1017,3 +1017,131 @@ Deno.test("the version of the default CAs is told once all is right, kept while 
   assert.equal(world.condition("example")?.status, "True");
   assert.equal(version(), undefined);
 });
+
+Deno.test("a target whose label somebody changes to another Bundle's name stays its own Bundle's", async (t) => {
+  const changes: { name: string; change: (target: ConfigMap) => void }[] = [
+    { name: "others have data in it", change: () => {} },
+    { name: "others take their data out of it", change: ({ data }) => delete data?.more },
+  ];
+  for (const label of ["another", "none"]) {
+    for (const { name, change } of changes) {
+      for (const isRunning of [true, false]) {
+        for (const answerMs of [0, 5]) {
+          const when = isRunning ? "" : "while no operator runs; ";
+          await t.step(`${label}; ${name}; ${when}answers take ${answerMs} ms`, async () => {
+            await using world = new ControllerWorld();
+            world.putNamespace("app", { team: "x" });
+            world.putBundle("another", spec());
+            world.putBundle("example", spec());
+            world.createObject("app", "example", { more: "kept" });
+            await world.start();
+            const isRight = () => world.target("app", "example")?.data?.["ca.crt"] === canonicalPem(ROOT_1);
+            if (!isRunning) await world.stop();
+            world.server.answerLatencyMs = () => answerMs;
+            world.editTarget("app", "example", (target) => {
+              target.metadata.labels = { [BUNDLE_LABEL]: label };
+              change(target);
+            });
+            let gaps = 0;
+            const put = world.server.put.bind(world.server);
+            world.server.put = (collection, object) => {
+              const stored = put(collection, object);
+              if (!isRight()) gaps++;
+              return stored;
+            };
+            if (!isRunning) await world.start();
+            await world.clock.advance(MINUTE);
+            assert.ok(isRight());
+            assert.equal(gaps, 0, "it has never been without its content");
+            assert.equal(world.target("app", "example")?.metadata.labels?.[BUNDLE_LABEL], "example");
+            assert.deepEqual(await world.writesOf(() => world.clock.advance(60 * MINUTE)), []);
+          });
+        }
+      }
+    }
+  }
+});
+
+Deno.test("an object without our label that a write failed on is written again once it is deleted in the trust namespace", async () => {
+  await using world = new ControllerWorld();
+  world.putBundle("example", { ...spec(), target: { configMap: { key: "ca.crt" } } });
+  world.createObject(TRUST_NAMESPACE, "example", { more: "x" }); // say, an immutable one
+  world.server.intercept = (request) =>
+    "body" in request && request.path.includes(`/${TRUST_NAMESPACE}/`)
+      ? status(422, "Invalid", "field is immutable when `immutable` is set")
+      : undefined;
+  await world.start();
+  await world.clock.advance(30 * MINUTE);
+  assert.equal(world.condition("example")?.status, "False");
+  world.server.intercept = () => undefined;
+  world.removeTarget(TRUST_NAMESPACE, "example");
+  await world.clock.advance(1_000);
+  assert.equal(world.target(TRUST_NAMESPACE, "example")?.data?.["ca.crt"], canonicalPem(ROOT_1));
+});
+
+Deno.test("a leader that does not know of a Bundle yet leaves its targets alone", async () => {
+  await using world = example();
+  world.createObject("app", "example", { more: "kept" });
+  await world.start();
+  const bundle = world.server.objects(BUNDLES_PATH).find(({ metadata }) => metadata.name === "example");
+  const held = world.target("app", "example");
+  assert.ok(bundle !== undefined && held !== undefined);
+  await world.stop();
+
+  // What it sees of Bundles lags behind: what the former leader wrote for one is there before that Bundle.
+  world.removeBundle("example");
+  world.removeTarget("app", "example");
+  await world.start();
+  world.server.hold(/bundles$/);
+  world.server.put(BUNDLES_PATH, bundle);
+  world.server.put(collectionOf("ConfigMap", "app"), held);
+  const writes = await world.writesOf(() => world.clock.advance(MINUTE));
+  assert.deepEqual(writes.filter((write) => !write.startsWith("GET")), []);
+  assert.ok(writes.length >= 1 && writes.length <= 10, `${writes.length} requests`);
+  world.server.release();
+  await world.clock.advance(1_000);
+  assert.deepEqual(world.target("app", "example")?.data, held.data);
+  assert.deepEqual(await world.writesOf(() => world.clock.advance(MINUTE)), []);
+
+  world.removeBundle("example");
+  await world.clock.advance(MINUTE);
+  assert.deepEqual(world.target("app", "example")?.data, { more: "kept" });
+});
+
+Deno.test("a target that has to wait long because the API server asks for it is told at once", async () => {
+  await using world = example();
+  const put = (pem: string) => world.putSource("roots", { pem });
+  put(pemText(ROOT_1));
+  world.putBundle("example", { ...spec(), sources: [{ configMap: { name: "roots", key: "pem" } }] });
+  await world.start();
+  assert.equal(world.condition("example")?.status, "True");
+  const refuse = (seconds: number) =>
+    world.server.intercept = (request) =>
+      "body" in request && request.path.includes("/app/")
+        ? status(429, "TooManyRequests", "overloaded", seconds)
+        : undefined;
+  refuse(1);
+  put(pemText(ROOT_2));
+  await world.clock.advance(1_500);
+  assert.equal(world.condition("example")?.status, "True", "a short wait is none to tell of");
+  world.server.intercept = () => undefined;
+  await world.clock.advance(MINUTE);
+  refuse(600);
+  put(pemText(ROOT_1));
+  await world.clock.advance(5_000);
+  assert.equal(world.condition("example")?.status, "False", "it does not hold what it should");
+});
+
+Deno.test("a write that fails is not repeated at once", async () => {
+  await using world = example();
+  await world.start();
+  world.server.intercept = (request) =>
+    "body" in request && request.path.includes("/app/")
+      ? status(429, "TooManyRequests", "overloaded", 10)
+      : undefined;
+  const writes = await world.writesOf(async () => {
+    world.putBundle("example", spec("ca.crt", ROOT_2));
+    await world.clock.advance(5_000);
+  });
+  assert.deepEqual(writes.filter((write) => write === patch("app")), [patch("app")]);
+});

@@ -1,5 +1,5 @@
 import type { TargetContent } from "./resolve.ts";
-import type { TargetRecord } from "./records/target_record.ts";
+import { bundleNameOf, type TargetRecord } from "./records/target_record.ts";
 
 /**
  * The next write that brings one target to what is wanted:
@@ -84,10 +84,11 @@ function isOwned(observed: TargetRecord, wanted: TargetContent, owner: Owner): b
 
 /**
  * Whether a target that is not wanted still holds something of ours, or nothing at all (then it is to be deleted). The Bundle of a
- * `bundleUid` that is not the owner's is gone: names of Bundles are unique.
+ * `bundleUid` that is not the owner's is gone: names of Bundles are unique. Targets are named like their Bundle, so that no object is a
+ * matter of two.
  */
 function isStale(observed: TargetRecord, owner: Owner): boolean {
-  return observed.bundle === owner.name &&
+  return observed.name === owner.name && bundleNameOf(observed) === owner.name &&
     (observed.controllerUid === owner.uid || observed.bundleUid !== undefined) &&
     !observed.deleting &&
     (observed.owned !== "" || observed.ownsOwner || observed.hasUpdates || !observed.hasData);

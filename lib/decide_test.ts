@@ -199,6 +199,21 @@ Deno.test("a target that is not wanted is cleaned if it is ours and has not been
       step: "clean",
     },
     {
+      name: "with our annotation, and a label that somebody changed",
+      observed: targetRecord({ ...shared, bundle: "other", foreignKeys: ["x"] }),
+      step: "release",
+    },
+    {
+      name: "of another Bundle by its name and annotation, though its label says that it is ours",
+      observed: targetRecord({ ...shared, name: "other", bundleUid: "uid-of-other", foreignKeys: ["x"] }),
+      step: "keep",
+    },
+    {
+      name: "of another name, though label and owner say that it is ours",
+      observed: targetRecord({ name: "other" }),
+      step: "keep",
+    },
+    {
       name: "released, but others apply our label and hash too",
       observed: targetRecord({ owned: "", ownsOwner: false, foreignKeys: ["x"] }),
       step: "keep",

@@ -12,7 +12,7 @@ type Leaf = string;
 
 /**
  * Server-side apply with force (KEP-555), of the fields that Bundles and targets have: data, labels, annotations, owner
- * references and status. Pure.
+ * references and status. An object that nobody owns anything of is booked under `before-first-apply` first. Pure.
  *
  * @param held the object as it is; undefined if there is none.
  * @param subresource applies to nothing else: `status`, or empty.
@@ -35,6 +35,10 @@ export function serverSideApply(
   const isOurs = (entry: ManagedFieldsEntry) =>
     entry.manager === manager && entry.operation === "Apply" && (entry.subresource ?? "") === subresource;
   const all = entries.map((entry) => ({ entry, leaves: ownedLeaves(entry) }));
+  if (held !== undefined && entries.length === 0 && subresource === "") {
+    const entry = { manager: "before-first-apply", operation: "Update" };
+    all.push({ entry, leaves: new Set(current.keys()) });
+  }
   const others = all.filter(({ entry }) => !isOurs(entry));
   let own = all.find(({ entry }) => isOurs(entry));
   if (own === undefined) {

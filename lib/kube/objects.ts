@@ -10,6 +10,12 @@ export interface OwnerReference {
   blockOwnerDeletion?: boolean;
 }
 
+/**
+ * The name under which the API server books all fields of an object without `managedFields`, right before its first apply: be it of old,
+ * or that somebody has cleared them.
+ */
+export const BEFORE_FIRST_APPLY = "before-first-apply";
+
 /** `metav1.ManagedFieldsEntry`; `fieldsV1` is the nested map of `f:`-prefixed field names (KEP-555). */
 export interface ManagedFieldsEntry {
   manager?: string;

@@ -6,7 +6,7 @@ import {
   LAYOUT_ANNOTATION,
   type TargetKind,
 } from "../api/bundle.ts";
-import type { KubeObject, ManagedFieldsEntry } from "../kube/objects.ts";
+import { BEFORE_FIRST_APPLY, type KubeObject, type ManagedFieldsEntry } from "../kube/objects.ts";
 
 /** What is kept of an object that carries the bundle label: enough to tell whether it must be written, and no content. */
 export interface TargetRecord {
@@ -30,7 +30,10 @@ export interface TargetRecord {
   readonly owned: string;
   /** Whether our field manager applied an owner reference. */
   readonly ownsOwner: boolean;
-  /** Whether updates under our field manager's name own something that its applies do not own. */
+  /**
+   * Whether updates under our field manager's name own something that its applies do not own, or what these own is booked under
+   * {@linkcode BEFORE_FIRST_APPLY} as well, so that no apply would ever remove it.
+   */
   readonly hasUpdates: boolean;
   /** Data keys that others own and our field manager does not. */
   readonly foreignKeys: readonly string[];
@@ -64,6 +67,16 @@ export function ownedFields({ data, binaryData, labels, annotations }: OwnedFiel
   return fields.every(({ length }) => length === 0) ? "" : JSON.stringify(fields);
 }
 
+/**
+ * Name of the Bundle that a target belongs to: what its label says; but where the annotation takes the place of the owner reference, its
+ * own name, which is that of its Bundle: whoever changes the label gives the target to nobody else.
+ */
+export function bundleNameOf(
+  { name, bundle, bundleUid }: Pick<TargetRecord, "name" | "bundle" | "bundleUid">,
+): string | undefined {
+  return bundleUid === undefined ? bundle : name;
+}
+
 /** Key of a target in its store. */
 export function targetStoreKey(namespace: string, name: string): string {
   return `${namespace}/${name}`;
@@ -80,9 +93,13 @@ export function readTarget(kind: TargetKind, object: KubeObject): TargetRecord {
   const applied = new Set<string>();
   const updated = new Set<string>();
   const foreign = new Set<string>();
+  const nobodys = new Set<string>();
   for (const entry of metadata.managedFields ?? []) {
     const into = entry.manager !== FIELD_MANAGER ? foreign : entry.operation === "Apply" ? applied : updated;
-    for (const leaf of leavesOf(kind, entry)) into.add(leaf);
+    for (const leaf of leavesOf(kind, entry)) {
+      into.add(leaf);
+      if (entry.manager === BEFORE_FIRST_APPLY) nobodys.add(leaf);
+    }
   }
   const isData = (leaf: string) => leaf.startsWith(DATA) || leaf.startsWith(BINARY_DATA);
   const isOurs = (leaf: string) => applied.has(leaf) || updated.has(leaf);
@@ -105,7 +122,8 @@ export function readTarget(kind: TargetKind, object: KubeObject): TargetRecord {
     bundleUid: annotations[BUNDLE_UID_ANNOTATION],
     owned: ownedFields({ data: names(DATA), binaryData: names(BINARY_DATA), labels, annotations }),
     ownsOwner: names(OWNERS).length > 0,
-    hasUpdates: [...updated].some((leaf) => !applied.has(leaf)),
+    hasUpdates: [...updated].some((leaf) => !applied.has(leaf)) ||
+      [...nobodys].some((leaf) => applied.has(leaf)),
     foreignKeys: [...foreign].filter((leaf) => isData(leaf) && !isOurs(leaf)).map((leaf) => leaf.slice(2)),
     hasData: [applied, updated, foreign].some((leaves) => [...leaves].some(isData)),
     deleting: metadata.deletionTimestamp !== undefined,
@@ -126,6 +144,7 @@ export function sharingTexts(record: TargetRecord, sibling: TargetRecord | undef
     hash: shared(record.hash, sibling.hash),
     layout: shared(record.layout, sibling.layout),
     controllerUid: shared(record.controllerUid, sibling.controllerUid),
+    bundleUid: shared(record.bundleUid, sibling.bundleUid),
     owned: shared(record.owned, sibling.owned),
     foreignKeys: record.foreignKeys.length + sibling.foreignKeys.length === 0
       ? sibling.foreignKeys

@@ -8,7 +8,14 @@ import {
   type TargetKind,
 } from "../api/bundle.ts";
 import type { ManagedFieldsEntry, ObjectMeta } from "../kube/objects.ts";
-import { type OwnedFields, ownedFields, readTarget, sharingTexts, targetStoreKey } from "./target_record.ts";
+import {
+  bundleNameOf,
+  type OwnedFields,
+  ownedFields,
+  readTarget,
+  sharingTexts,
+  targetStoreKey,
+} from "./target_record.ts";
 
 Deno.test("a target as our own apply leaves it", () => {
   assert.deepEqual(readTarget("ConfigMap", target()), targetRecord());
@@ -47,6 +54,15 @@ Deno.test("what is ours is what our manager applied; other entries show who else
     {
       name: "an update under our name, with the map itself",
       entries: [managedFields({ operation: "Update", data: ["ca.crt"] })],
+      shows: ["updates", "data"],
+    },
+    {
+      name: "what we apply is booked under nobody's name as well, as after managedFields were cleared",
+      entries: [
+        managedFields({ data: ["ca.crt"] }),
+        managedFields({ manager: "before-first-apply", operation: "Update", data: ["ca.crt"] }),
+      ],
+      owned: { data: ["ca.crt"] },
       shows: ["updates", "data"],
     },
     {
@@ -274,6 +290,13 @@ Deno.test("a record shares the texts of its sibling, and stays what it is", () =
   const record = targetRecord({ namespace: "b", uid: "2", hash: "another" });
   assert.deepEqual(sharingTexts(record, targetRecord()), record);
   assert.equal(sharingTexts(record, undefined), record);
+});
+
+Deno.test("a target belongs to the Bundle that its label names, but one with our annotation to that of its own name", () => {
+  const parts = { name: "a", bundle: "b", bundleUid: undefined };
+  assert.equal(bundleNameOf(parts), "b");
+  assert.equal(bundleNameOf({ ...parts, bundle: undefined }), undefined);
+  assert.equal(bundleNameOf({ ...parts, bundleUid: "uid" }), "a");
 });
 
 Deno.test("targets of one name in two namespaces have two keys", () => {

@@ -131,6 +131,38 @@ Deno.test("Targets are right whatever the hash says, and what others own in them
       await cluster.synced("posted");
       await cluster.deleteBundles("posted");
     });
+    await t.step("also after somebody has cleared managedFields", async () => {
+      const target = (key: string, namespace: string) => ({ configMap: { key }, ...inNamespace(namespace) });
+      await cluster.putBundle("cleared", { sources, target: target("ca.pem", "one") });
+      await cluster.synced("cleared");
+      const clear = async () => {
+        await admin.mergePatch(path("cleared"), { metadata: { managedFields: [{}] } });
+        await cluster.targetBecomes("one", "cleared", "is ours alone", (it) => {
+          const managers = it?.metadata.managedFields?.map(({ manager }) => manager);
+          return managers?.includes("before-first-apply") === false && managers.includes("trust-manager");
+        });
+      };
+      await clear();
+      await cluster.putBundle("cleared", { sources, target: target("b.pem", "one") });
+      await cluster.synced("cleared");
+      const { data, metadata } = (await cluster.target("one", "cleared")) ?? {};
+      assert.deepEqual([data, metadata?.ownerReferences?.length], [{ "b.pem": pemText(ROOT_1) }, 1]);
+      await clear();
+      // An owner reference that nobody would let go of would have the data of others deleted with the Bundle.
+      await admin.mergePatch(path("cleared"), { data: { theirs: "kept" } });
+      await cluster.targetBecomes(
+        "one",
+        "cleared",
+        "has no owner",
+        (it) => it?.data?.theirs === "kept" && it.metadata.ownerReferences === undefined,
+      );
+      await cluster.putBundle("cleared", { sources, target: target("b.pem", "two") });
+      await cluster.synced("cleared");
+      await cluster.deleteBundles("cleared");
+      await cluster.targetGone("two", "cleared");
+      const left = await cluster.target("one", "cleared");
+      assert.deepEqual([left?.data, left?.metadata.labels], [{ theirs: "kept" }, undefined]);
+    });
     await t.step("a key beside ours goes, and the Bundle is in sync", async () => {
       await cluster.putBundle("patched", {
         sources,

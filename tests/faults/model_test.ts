@@ -1,5 +1,10 @@
 import assert from "node:assert/strict";
-import { BUNDLE_LABEL, HASH_ANNOTATION } from "../../lib/api/bundle.ts";
+import {
+  BUNDLE_LABEL,
+  BUNDLE_UID_ANNOTATION,
+  HASH_ANNOTATION,
+  type TargetMetadata,
+} from "../../lib/api/bundle.ts";
 import type { ConfigMap } from "../../lib/kube/objects.ts";
 import {
   bundle,
@@ -17,8 +22,10 @@ import { targetHash } from "../../lib/hash.ts";
 import {
   bundleSpec,
   type ClusterState,
+  FOREIGN_KEY,
   type ModelSource,
   type ModelSpec,
+  OURS_KEY,
   SoakModel,
   type Value,
 } from "./model.ts";
@@ -315,4 +322,160 @@ Deno.test("everything is compared", async (t) => {
     const found = texts(model({ spec: notWanted }), state({ targets: { ConfigMap: [left], Secret: [] } }));
     assert.match(found.join(), /is not wanted, and still has our hash/);
   });
+});
+
+/** As the operator leaves a target in which others have data: an annotation takes the place of the owner reference. */
+function shared(uid = UID): ConfigMap {
+  const { metadata, data } = holding(ROOT_1);
+  const { ownerReferences: _, ...rest } = metadata;
+  const annotations = { ...metadata.annotations, [BUNDLE_UID_ANNOTATION]: uid };
+  return { metadata: { ...rest, annotations }, data: { ...data, [FOREIGN_KEY]: "theirs" } };
+}
+
+Deno.test("where others have data, an annotation takes the place of the owner, and nowhere else", async (t) => {
+  const { metadata, data } = shared();
+  const notWanted: ModelSpec = { sources: [SOURCE], target: { secret: { key: "ca.crt" } } };
+  const owned = { ...holding(ROOT_1).metadata };
+  const none = { ...metadata, annotations: holding(ROOT_1).metadata.annotations ?? {} };
+  const cleaned = (it: ConfigMap["metadata"]) => ({ ...it, managedFields: [] });
+  const cases: [name: string, target: ConfigMap, spec: ModelSpec, expected: RegExp | undefined][] = [
+    ["as it should be", shared(), SPEC, undefined],
+    [
+      "both",
+      { metadata: { ...metadata, ...owned }, data: data ?? {} },
+      SPEC,
+      /has 1 owners, and should have 0/,
+    ],
+    ["an owner", { metadata: owned, data: data ?? {} }, SPEC, /has 1 owners, and should have 0/],
+    ["neither", { metadata: none, data: data ?? {} }, SPEC, /is controlled by nobody, not uid-of-example/],
+    ["the annotation of a predecessor", shared("old"), SPEC, /belongs to a Bundle that is gone, UID old/],
+    [
+      "no data of others",
+      { metadata, data: holding(ROOT_1).data ?? {} },
+      SPEC,
+      /has 0 owners, and should have 1/,
+    ],
+    ["not wanted", shared(), notWanted, /is not wanted, and still has our keys ca.crt/],
+    [
+      "not wanted, cleaned, and still tied to the Bundle by an owner",
+      { metadata: cleaned(owned), data: { [FOREIGN_KEY]: "theirs" } },
+      notWanted,
+      /is not wanted, and would go with its Bundle/,
+    ],
+    [
+      "not wanted, cleaned, and still tied to the Bundle by the annotation",
+      { metadata: cleaned(metadata), data: { [FOREIGN_KEY]: "theirs" } },
+      notWanted,
+      /is not wanted, and would go with its Bundle/,
+    ],
+    [
+      "not wanted, and released",
+      { metadata: { name: "example", namespace: "app" }, data: { [FOREIGN_KEY]: "theirs" } },
+      notWanted,
+      undefined,
+    ],
+  ];
+  for (const [name, object, spec, expected] of cases) {
+    await t.step(name, () => {
+      const found = texts(model({ spec }), state({ targets: { ConfigMap: [object], Secret: [] } }))
+        .filter((text) => text.startsWith("ConfigMap "));
+      if (expected === undefined) assert.deepEqual(found, []);
+      else assert.match(found.join("; "), expected);
+    });
+  }
+  await t.step("a target of a Bundle that is gone must be released", () => {
+    const it = model();
+    it.setBundle("example", undefined);
+    it.bundleIs("example", undefined);
+    const left = (object: ConfigMap) =>
+      texts(it, state({ bundles: [], targets: { ConfigMap: [object], Secret: [] } }));
+    assert.match(left(shared()).join(), /belongs to a Bundle that is gone, UID uid-of-example/);
+    assert.deepEqual(left({ ...shared(), metadata: { name: "example", namespace: "app" } }), []);
+  });
+  await t.step("its content is judged at any time, whichever ties it to the Bundle", () => {
+    const it = model();
+    assert.equal(it.judge("ConfigMap", shared()), undefined);
+    const wrong = { ...shared(), data: { "ca.crt": canonicalPem(ROOT_2), [FOREIGN_KEY]: "theirs" } };
+    assert.match(it.judge("ConfigMap", wrong) ?? "", /should hold/);
+    assert.match(it.judge("ConfigMap", shared("other")) ?? "", /belongs to a Bundle of UID other/);
+  });
+});
+
+Deno.test("a key under our name may be there for a moment, and must go", () => {
+  const it = model();
+  const withKey: ConfigMap = {
+    metadata: {
+      ...holding(ROOT_1).metadata,
+      managedFields: [
+        managedFields({
+          data: ["ca.crt", OURS_KEY],
+          labels: [BUNDLE_LABEL],
+          annotations: [HASH_ANNOTATION],
+          owners: [UID],
+        }),
+      ],
+    },
+    data: { ...holding(ROOT_1).data, [OURS_KEY]: "x" },
+  };
+  assert.equal(it.judge("ConfigMap", withKey), undefined);
+  const found = texts(it, state({ targets: { ConfigMap: [withKey], Secret: [] } }));
+  assert.match(found.join(), /has the key under-our-name, which nobody but us owned/);
+});
+
+Deno.test("labels and annotations are what the Bundle asks for, though the hash joins them", async (t) => {
+  const asked = (metadata: TargetMetadata): ModelSpec => ({
+    sources: [SOURCE],
+    target: { configMap: { key: "ca.crt", metadata } },
+  });
+  const withMetadata = ({ labels, annotations }: TargetMetadata): ConfigMap => {
+    const pem = canonicalPem(ROOT_1);
+    const hash = targetHash(pem, undefined, { labels: labels ?? {}, annotations: annotations ?? {} });
+    const { metadata } = target({ hash });
+    return {
+      metadata: {
+        ...metadata,
+        labels: { ...metadata.labels, ...labels },
+        annotations: { ...metadata.annotations, ...annotations },
+      },
+      data: { "ca.crt": pem },
+    };
+  };
+  const cases: [name: string, asked: TargetMetadata, held: TargetMetadata, expected: RegExp | undefined][] = [
+    ["as asked for", { labels: { a: "bc" } }, { labels: { a: "bc" } }, undefined],
+    [
+      "joined otherwise",
+      { labels: { ab: "c" } },
+      { labels: { a: "bc" } },
+      /has label a=bc instead of undefined/,
+    ],
+    [
+      "an annotation that became a label",
+      { labels: { color: "red" } },
+      { annotations: { color: "red" } },
+      /has label color=undefined instead of red/,
+    ],
+    [
+      "a label that became an annotation",
+      { annotations: { color: "red" } },
+      { labels: { color: "red" } },
+      /has label color=red instead of undefined/,
+    ],
+    [
+      "annotations joined otherwise",
+      { annotations: { "example.com/a": "x", "example.com/b": "y" } },
+      { annotations: { "example.com/a": "xexample.com/by" } },
+      /has annotation example.com\/a=xexample.com\/by instead of x/,
+    ],
+  ];
+  for (const [name, wanted, held, expected] of cases) {
+    await t.step(name, () => {
+      const object = withMetadata(held);
+      const found = texts(
+        model({ spec: asked(wanted) }),
+        state({ targets: { ConfigMap: [object], Secret: [] } }),
+      );
+      if (expected === undefined) assert.deepEqual(found, []);
+      else assert.match(found.join(), expected);
+    });
+  }
 });
