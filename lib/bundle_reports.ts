@@ -105,7 +105,11 @@ export class BundleReports {
       type: "Normal",
       reason: "CertificatesRemoved",
       action: "Resolved",
-      note: `${lost.length} certificates are not in the Bundle any more: ${names.join("; ")}`,
+      note:
+        `${
+          lost.length === 1 ? "1 certificate is" : `${lost.length} certificates are`
+        } not in the Bundle any more: ` +
+        names.join("; "),
     });
   }
 

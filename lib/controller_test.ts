@@ -14,6 +14,7 @@ import { serverSideApply } from "../tests/fake_apply.ts";
 import {
   type AdditionalFormats,
   BUNDLE_LABEL,
+  BUNDLE_UID_ANNOTATION,
   BUNDLES_PATH,
   type BundleSource,
   FIELD_MANAGER,
@@ -566,6 +567,38 @@ Deno.test("a target that holds data of others is cleaned once, also if others ap
         await world.clock.advance(MINUTE);
       });
       assert.deepEqual(writes, [STATUS]);
+    });
+  }
+});
+
+Deno.test("labels and annotations of ours in a Bundle that was stored past admission change nothing", async (t) => {
+  const labels = { [BUNDLE_LABEL]: "another" };
+  const table: Record<string, TargetMetadata> = {
+    "the bundle label": { labels },
+    "the hash": { annotations: { [HASH_ANNOTATION]: "another" } },
+    "the layout": { annotations: { [LAYOUT_ANNOTATION]: "another" } },
+    "the UID of the Bundle": { annotations: { [BUNDLE_UID_ANNOTATION]: "another" } },
+    "all of them": {
+      labels,
+      annotations: {
+        [HASH_ANNOTATION]: "another",
+        [LAYOUT_ANNOTATION]: "another",
+        [BUNDLE_UID_ANNOTATION]: "another",
+      },
+    },
+  };
+  for (const [name, metadata] of Object.entries(table)) {
+    await t.step(name, async () => {
+      await using world = example();
+      world.putBundle("example", withMetadata({ ...metadata }));
+      await world.start();
+      await world.clock.advance(MINUTE);
+      const target = world.target("app", "example");
+      assert.equal(target?.metadata.labels?.[BUNDLE_LABEL], "example");
+      assert.deepEqual(Object.keys(target?.metadata.annotations ?? {}), [HASH_ANNOTATION]);
+      assert.notEqual(target?.metadata.annotations?.[HASH_ANNOTATION], "another");
+      assert.equal(world.condition("example")?.status, "True", world.condition("example")?.message);
+      assert.deepEqual(await world.writesOf(() => world.clock.advance(60 * MINUTE)), []);
     });
   }
 });

@@ -235,7 +235,10 @@ function oversize(sizes: ReadonlyMap<string, number>, sum: number): string {
     "remove sources or formats, or split the Bundle";
 }
 
-/** The server-side apply of one target. The bundle's own label and annotations win over the user's. */
+/**
+ * The server-side apply of one target. The bundle's own label and annotations win over the user's, which only a Bundle that was stored past
+ * admission has: where they stay without need, they would be taken for what was written before.
+ */
 function targetBody(
   kind: TargetKind,
   bundle: BundleRecord,
@@ -249,6 +252,8 @@ function targetBody(
   const data = kind === "ConfigMap"
     ? { data: { [template.key]: pem }, ...(keyStores.length > 0 ? { binaryData: binary } : {}) }
     : { data: { [template.key]: new TextEncoder().encode(pem).toBase64(), ...binary } };
+  const { [LAYOUT_ANNOTATION]: _layout, [BUNDLE_UID_ANNOTATION]: _uid, ...annotations } =
+    template.metadata?.annotations ?? {};
   return {
     apiVersion: "v1",
     kind,
@@ -256,7 +261,7 @@ function targetBody(
       name: bundle.name,
       labels: { ...template.metadata?.labels, [BUNDLE_LABEL]: bundle.name },
       annotations: {
-        ...template.metadata?.annotations,
+        ...annotations,
         [HASH_ANNOTATION]: hash,
         ...(layout === undefined ? {} : { [LAYOUT_ANNOTATION]: layout }),
       },

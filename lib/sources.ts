@@ -137,7 +137,9 @@ export function gather(bundle: BundleRecord, view: SourceView, filters: PoolFilt
   };
   const [first, ...others] = failures;
   if (first !== undefined) {
-    const details = brief("; also ", others.map(({ message }) => message));
+    const messages = new Set(others.map(({ message }) => message));
+    messages.delete(first.message);
+    const details = brief("; also ", [...messages]);
     return { ok: false, ...first, details, ...facts };
   }
   if (pool.length === 0) {

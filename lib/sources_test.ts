@@ -847,6 +847,14 @@ Deno.test("a failure says all that is left out, and by which source", async (t) 
       ].join("; "),
     );
   });
+  await t.step("the same error of the same source twice", () => {
+    const source = { secret: { name: "s", key: "k" } };
+    const other = { secret: { name: "t", key: "k" } };
+    assert.equal(
+      whole({ name: "", sources: [source, other, source, other] }),
+      'failed to get Secret trust/s: Secret "s" not found; also failed to get Secret trust/t: Secret "t" not found',
+    );
+  });
   await t.step("very many are counted", () => {
     const names = Array.from({ length: 1_000 }, (_, i) => `s${i}`);
     const sources = names.map((name) => ({ secret: { name, key: "k".repeat(253) } }));
