@@ -195,16 +195,6 @@ const RULES: readonly Rule[] = [
         ours !== undefined && isRight(path, ours, view.spec(bundleOf(path))?.target);
     },
   },
-  {
-    row: "labels and annotations of the operator's own in `metadata`",
-    explains: ({ path }, view) => {
-      const { kind } = parse(path);
-      const target = view.spec(bundleOf(path))?.target;
-      const metadata = (kind === "Secret" ? target?.secret : target?.configMap)?.metadata;
-      const keys = [...Object.keys(metadata?.labels ?? {}), ...Object.keys(metadata?.annotations ?? {})];
-      return isTarget(path) && keys.some((key) => key.startsWith("trust.cert-manager.io/"));
-    },
-  },
   // Of all that a Bundle writes.
   {
     row: "a Bundle that selects or names its own target",
@@ -234,6 +224,18 @@ const RULES: readonly Rule[] = [
     explains: ({ path }, view) => failsAtTarget(view, path),
   },
   // Of one target.
+  {
+    row: "labels and annotations of the operator's own in `metadata`",
+    explains: ({ path }, view) => {
+      const { kind, rest } = parse(path);
+      const target = view.spec(bundleOf(path))?.target;
+      const { labels, annotations } = (kind === "Secret" ? target?.secret : target?.configMap)?.metadata ??
+        {};
+      const isOwn = (key: string) => key.startsWith("trust.cert-manager.io/") && rest === `annotation ${key}`;
+      return isTarget(path) &&
+        (labels?.[BUNDLE_LABEL] !== undefined || Object.keys(annotations ?? {}).some(isOwn));
+    },
+  },
   {
     row: "fields updated under the name `trust-manager`",
     explains: ({ path }, view) => {
