@@ -299,6 +299,7 @@ function gone(record: TargetRecord): WrittenTarget {
     hasUpdates: false,
     foreignKeys: [],
     hasData: false,
+    immutable: false,
   };
   return { record: { ...record, ...nothing, deleting: true, resourceVersion: "" }, managedFields: [] };
 }

@@ -6,7 +6,7 @@ import { bundleNameOf, type TargetRecord } from "./records/target_record.ts";
  * - `apply`: the whole content, with the owner reference;
  * - `share`: the content without the owner reference, since others own data in the same object;
  * - `clean`: takes out what is ours, but leaves label and owner reference, so that what is left can be found again;
- * - `delete`: deletes the object, of which nothing is left;
+ * - `delete`: deletes the object, of which nothing is left, or nothing can be taken out;
  * - `release`: takes out all that is ours, label and owner reference too, since others own data in the same object;
  * - `take over`: makes fields that were updated under our name fields that we applied;
  * - `keep`: none.
@@ -51,7 +51,9 @@ export function decide(
   if (observed?.hasUpdates === true && shown.managedFields) return "take over";
   if (wanted !== undefined) return observed !== undefined && isShared(observed, wanted) ? "share" : "apply";
   if (observed?.foreignKeys.length !== 0 || shown.isEmpty === false) return "release";
-  return shown.isEmpty === true ? "delete" : "clean";
+  // An immutable one cannot be cleaned. Where `managedFields` were cleared, nobody knows whose the data is.
+  const isOursForGood = observed.immutable && observed.owned !== "";
+  return shown.isEmpty === true || isOursForGood ? "delete" : "clean";
 }
 
 /** Whether the target is ours and holds what is wanted. */

@@ -240,6 +240,17 @@ Deno.test("a target that is not wanted is cleaned if it is ours and has not been
       observed: targetRecord({ owned: "", ownsOwner: false, hasData: false }),
       step: "clean",
     },
+    { name: "ours, and immutable", observed: targetRecord({ immutable: true }), step: "delete" },
+    {
+      name: "immutable, and nobody knows whose the data is",
+      observed: targetRecord({ immutable: true, owned: "", ownsOwner: false, hasData: false }),
+      step: "clean",
+    },
+    {
+      name: "immutable, with data of others: what is in it cannot be taken out, and is not all ours",
+      observed: targetRecord({ immutable: true, foreignKeys: ["x"] }),
+      step: "release",
+    },
     {
       name: "a key that was updated under our name is left",
       observed: targetRecord({ ...cleaned, hasUpdates: true }),

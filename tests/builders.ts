@@ -304,6 +304,7 @@ export function targetRecord(parts: Partial<TargetRecord> = {}): TargetRecord {
     hasUpdates: false,
     foreignKeys: [],
     hasData: true,
+    immutable: false,
     deleting: false,
     ...parts,
   };

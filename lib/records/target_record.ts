@@ -39,6 +39,8 @@ export interface TargetRecord {
   readonly foreignKeys: readonly string[];
   /** Whether any manager owns a data key. */
   readonly hasData: boolean;
+  /** Whether somebody has made it immutable: then its data cannot be changed any more, only deleted with the object. */
+  readonly immutable: boolean;
   /** Whether it is being deleted. */
   readonly deleting: boolean;
 }
@@ -126,6 +128,9 @@ export function readTarget(kind: TargetKind, object: KubeObject): TargetRecord {
       [...nobodys].some((leaf) => applied.has(leaf)),
     foreignKeys: [...foreign].filter((leaf) => isData(leaf) && !isOurs(leaf)).map((leaf) => leaf.slice(2)),
     hasData: [applied, updated, foreign].some((leaves) => [...leaves].some(isData)),
+    // Nobody would set it to false: that is the default, and it cannot be taken back.
+    immutable: metadata.managedFields?.some(({ fieldsV1 }) => fieldsV1?.["f:immutable"] !== undefined) ??
+      false,
     deleting: metadata.deletionTimestamp !== undefined,
   };
 }

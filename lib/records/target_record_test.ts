@@ -229,6 +229,16 @@ Deno.test("label, annotation, controlling owner and deletion are read", async (t
       differs: { controllerUid: "2" },
     },
     {
+      name: "made immutable by somebody",
+      metadata: {
+        managedFields: [
+          ...target().metadata.managedFields ?? [],
+          { manager: "kubectl", operation: "Update", fieldsV1: { "f:immutable": {} } },
+        ],
+      },
+      differs: { immutable: true },
+    },
+    {
       name: "deletion",
       metadata: { deletionTimestamp: "2030-01-01T00:00:00Z" },
       differs: { deleting: true },
@@ -259,6 +269,7 @@ Deno.test("a bare object can be read", () => {
     hasUpdates: false,
     foreignKeys: [],
     hasData: false,
+    immutable: false,
     deleting: false,
   });
 });

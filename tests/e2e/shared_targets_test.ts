@@ -71,6 +71,19 @@ Deno.test("Targets are right whatever the hash says, and what others own in them
     }
   });
 
+  await t.step(
+    "An immutable target that is not wanted any more is deleted, since it cannot be cleaned",
+    async () => {
+      const target = { configMap: { key: "ca.pem" } };
+      await cluster.putBundle("immutable", { sources, target: { ...target, ...inAll } });
+      await cluster.synced("immutable");
+      await admin.mergePatch(path("immutable"), { immutable: true });
+      await cluster.putBundle("immutable", { sources, target: { ...target, ...inNamespace("two") } });
+      await cluster.targetGone("one", "immutable");
+      await cluster.deleteBundles("immutable");
+    },
+  );
+
   await t.step("A change that the hash does not tell reaches ConfigMaps and Secrets", async (t) => {
     const jks = (key: string, password: string) => ({ jks: { key, password } });
     const pkcs12 = (key: string, password: string) => ({ pkcs12: { key, password } });
