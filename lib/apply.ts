@@ -173,17 +173,18 @@ export class Writer {
   }
 
   /**
-   * Asks the API server whether there is a Bundle, as the garbage collector does before it deletes: what a watch shows may lag behind.
+   * Asks the API server for the UID of a Bundle, as the garbage collector does before it deletes: what a watch shows may lag behind.
    *
+   * @returns undefined if there is no such Bundle.
    * @throws {WriteError} if the API server does not tell.
    */
-  async bundleExists(name: string, signal: AbortSignal): Promise<boolean> {
+  async bundleUid(name: string, signal: AbortSignal): Promise<string | undefined> {
     try {
       const path = `${BUNDLES_PATH}/${encodeURIComponent(name)}`;
-      await this.#send(`get Bundle ${name}`, { path, accept: METADATA_ONLY, signal });
-      return true;
+      const request = { path, accept: METADATA_ONLY, signal };
+      return (await this.#send<KubeObject>(`get Bundle ${name}`, request)).metadata.uid;
     } catch (error) {
-      if (error instanceof WriteError && isStatus(error.cause, 404)) return false;
+      if (error instanceof WriteError && isStatus(error.cause, 404)) return undefined;
       throw error;
     }
   }

@@ -351,8 +351,17 @@ export class Controller {
     const { kind, namespace, name, bundleUid } = target;
     const bundle = bundleNameOf(target);
     if (bundle === undefined || bundleUid === undefined) return;
-    if (this.#options.view.bundles.get(bundle) !== undefined) return;
-    this.#targets.add(targetKey(kind, namespace, name, bundle));
+    if (this.#isGone(bundle, bundleUid)) this.#targets.add(targetKey(kind, namespace, name, bundle));
+  }
+
+  /**
+   * Whether a Bundle is gone, as far as is known, and no successor of its name takes care of its targets: one whose sources fail leaves
+   * them as they are.
+   */
+  #isGone(bundle: string, uid: string): boolean {
+    const present = this.#options.view.bundles.get(bundle);
+    if (present === undefined) return true;
+    return present.uid !== uid && this.#states.get(bundle)?.resolution.ok === false;
   }
 
   /** The watch has not shown in time what was written to a target, so it may have skipped that: what it shows counts again. */
@@ -450,6 +459,11 @@ export class Controller {
     if (state.pending.size > 0) state.markedAt = clock.monotonic();
     log.info("Resolved Bundle", { bundle: name, ok: resolution.ok, pendingTargets: state.pending.size }, 2);
     this.#afterOutcome(state);
+    if (!resolution.ok) {
+      for (const kind of this.#kinds()) {
+        for (const target of view.targetsOf(kind, name)) this.#addOrphan(target);
+      }
+    }
     if (!resolution.ok && resolution.problem.retry) throw new Error(resolution.problem.message);
     return this.#nextExpiryMs(resolution);
   }
@@ -571,8 +585,7 @@ export class Controller {
     const { kind, namespace, name, bundle } = parseTargetKey(key);
     const place = { kind, namespace, name };
     const state = this.#states.get(bundle);
-    if (state === undefined) return await this.#passOrphan(place, bundle, signal);
-    if (!state.resolution.ok) return;
+    if (state?.resolution.ok !== true) return await this.#passOrphan(place, bundle, signal);
     const wanted = this.#wanted(state, kind, namespace, name);
     const { clock } = this.#options;
     const start = clock.monotonic();
@@ -620,12 +633,13 @@ export class Controller {
 
   /** Takes what is ours out of a target without owner reference whose Bundle is gone. */
   async #passOrphan(place: TargetPlace, bundle: string, signal: AbortSignal): Promise<RunResult> {
-    const { view, writer } = this.#options;
-    if (view.bundles.get(bundle) !== undefined) return;
+    const { kind, namespace, name } = place;
+    const uid = this.#observed(kind, namespace, name)?.bundleUid;
+    if (uid === undefined || !this.#isGone(bundle, uid)) return;
     // Where watches lag behind, as they may do for a new leader, a Bundle can be news, and its target not.
-    const exists = await writer.bundleExists(bundle, signal);
-    if (view.bundles.get(bundle) !== undefined) return;
-    if (exists) return UNKNOWN_BUNDLE_MS;
+    const present = await this.#options.writer.bundleUid(bundle, signal);
+    if (!this.#isGone(bundle, uid)) return;
+    if (present === uid) return UNKNOWN_BUNDLE_MS;
     const brought = await this.#bring(place, undefined, { name: bundle, uid: "" }, signal);
     return this.#checkSuccessor(place, bundle, brought);
   }

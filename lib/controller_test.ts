@@ -3,6 +3,7 @@ import {
   canonicalPem,
   EXPIRED,
   parsed,
+  pemBlock,
   pemText,
   ROOT_1,
   ROOT_2,
@@ -321,6 +322,13 @@ Deno.test("no deletion reaches the data that others have in a target", async (t)
         world.removeBundle("example");
         world.collectGarbage();
         await world.start();
+      },
+    },
+    {
+      name: "the Bundle is replaced, and the sources of the new one fail",
+      end: (world) => {
+        world.removeBundle("example");
+        world.putBundle("example", { ...spec(), sources: [{ inLine: pemBlock("PRIVATE KEY", "none") }] });
       },
     },
     {
