@@ -282,11 +282,7 @@ export class Controller {
     const isGone = after === undefined || after.deleting;
     // At once: nothing must be written any more for a Bundle that is gone or going; its targets are the garbage collector's.
     if (isGone || before?.uid !== after.uid) this.#forget(key);
-    if (after === undefined) {
-      for (const kind of this.#kinds()) {
-        for (const target of this.#options.view.targetsOf(kind, key)) this.#addOrphan(target);
-      }
-    }
+    if (after === undefined) this.#addOrphansOf(key);
     if (!changesBundle(change)) {
       if (!isGone) this.#statuses.add(key);
       return;
@@ -352,6 +348,13 @@ export class Controller {
     const bundle = bundleNameOf(target);
     if (bundle === undefined || bundleUid === undefined) return;
     if (this.#isGone(bundle, bundleUid)) this.#targets.add(targetKey(kind, namespace, name, bundle));
+  }
+
+  /** Queues those of a Bundle, or of a predecessor of its name. */
+  #addOrphansOf(bundle: string): void {
+    for (const kind of this.#kinds()) {
+      for (const target of this.#options.view.targetsOf(kind, bundle)) this.#addOrphan(target);
+    }
   }
 
   /**
@@ -459,11 +462,7 @@ export class Controller {
     if (state.pending.size > 0) state.markedAt = clock.monotonic();
     log.info("Resolved Bundle", { bundle: name, ok: resolution.ok, pendingTargets: state.pending.size }, 2);
     this.#afterOutcome(state);
-    if (!resolution.ok) {
-      for (const kind of this.#kinds()) {
-        for (const target of view.targetsOf(kind, name)) this.#addOrphan(target);
-      }
-    }
+    if (!resolution.ok) this.#addOrphansOf(name);
     if (!resolution.ok && resolution.problem.retry) throw new Error(resolution.problem.message);
     return this.#nextExpiryMs(resolution);
   }
@@ -523,7 +522,7 @@ export class Controller {
    * Compares one target with what is wanted, and queues it if they differ.
    *
    * @param cause `bulk` of a pass over the Bundle, `urgent` of one namespace, `repair` if somebody changed the target.
-   * @param shown the resourceVersion that the target has by now, or what else tells its state from others.
+   * @param shown tells the state of the target from others; by default its resourceVersion.
    */
   #check(
     state: BundleState,
@@ -531,14 +530,15 @@ export class Controller {
     namespace: string,
     name: string,
     cause: "bulk" | "urgent" | "repair",
-    shown = this.#observed(kind, namespace, name)?.resourceVersion,
+    shown?: string,
   ): void {
     if (!state.resolution.ok) return;
     const key = targetKey(kind, namespace, name, state.bundle.name);
     const wanted = this.#wanted(state, kind, namespace, name);
     const contested = state.contested.get(key);
     const failure = state.failures.get(key);
-    if (decide(wanted, this.#observed(kind, namespace, name), ownerOf(state)) === "keep") {
+    const observed = this.#observed(kind, namespace, name);
+    if (decide(wanted, observed, ownerOf(state)) === "keep") {
       // A contested one counts as such until it has been left alone for a while.
       if (isOpen(state, key) && (contested === undefined || contested.content !== wanted)) {
         this.#settle(state, key);
@@ -549,7 +549,8 @@ export class Controller {
     // What waits for a pause of its own goes on to, however many events come, unless it is to hold something else by now…
     if (contested?.isRepaired === false && contested.content === wanted) return;
     // … or, after a failed write, what made that fail may have changed.
-    const endsPause = cause === "urgent" || (cause === "repair" && shown !== failure?.seen);
+    const version = shown ?? observed?.resourceVersion;
+    const endsPause = cause === "urgent" || (cause === "repair" && version !== failure?.seen);
     if (failure !== undefined && failure.content === wanted && !endsPause) return;
     // What the watch shows while a write is under way is judged when that ends: it may be this very write.
     if (cause === "repair" && this.#ownWrites.isUnderWay(writeKeyOf({ kind, namespace, name }))) return;

@@ -8,6 +8,7 @@ import {
   ROOT_1,
   ROOT_2,
   TRUST_NAMESPACE,
+  withoutLayout,
 } from "../tests/builders.ts";
 import { collectionOf, ControllerWorld } from "../tests/controller_world.ts";
 import { status } from "../tests/fake_api_server.ts";
@@ -39,18 +40,6 @@ function spec(key = "ca.crt", certificate = ROOT_1) {
 function withMetadata(metadata: TargetMetadata) {
   const { sources, target } = spec();
   return { sources, target: { ...target, configMap: { key: "ca.crt", metadata } } };
-}
-
-/** A target as the Go project leaves it. */
-function withoutLayout(target: ConfigMap): ConfigMap {
-  const { [LAYOUT_ANNOTATION]: _, ...annotations } = target.metadata.annotations ?? {};
-  const managedFields = JSON.parse(
-    JSON.stringify(
-      target.metadata.managedFields,
-      (key, value) => key === `f:${LAYOUT_ANNOTATION}` ? undefined : value,
-    ),
-  );
-  return { ...target, metadata: { ...target.metadata, annotations, managedFields } };
 }
 
 /** A world with Bundle `example` and namespace `app` in it. */

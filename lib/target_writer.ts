@@ -4,7 +4,7 @@ import { decide, type Owner, type Step } from "./decide.ts";
 import type { Logger } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import type { OwnWrites } from "./own_writes.ts";
-import type { TargetRecord } from "./records/target_record.ts";
+import { type TargetRecord, targetStoreKey } from "./records/target_record.ts";
 import type { TargetContent } from "./resolve.ts";
 
 /** How many writes one target takes at most; usually it is one. */
@@ -64,6 +64,7 @@ export class TargetWriter {
     const { kind, namespace, name } = place;
     const action = wanted === undefined ? "clean" : "apply";
     const key = writeKeyOf(place);
+    const fields = { bundle: owner.name, kind, namespace, name };
     let latest: WrittenTarget | undefined;
     ownWrites.begin(key, shownVersion);
     try {
@@ -75,7 +76,6 @@ export class TargetWriter {
             "the API server accepted it but stores something else; an admission webhook may change it",
           );
         }
-        const fields = { bundle: owner.name, kind, namespace, name };
         if (step === "take over") {
           log.info("Fields were updated under the operator's name; taking over", fields);
         }
@@ -88,7 +88,7 @@ export class TargetWriter {
       }
       metrics.wrote(kind, action, "success");
       const message = wanted === undefined ? "Cleaned target" : "Applied target";
-      log.info(message, { bundle: owner.name, kind, namespace, name }, 2);
+      log.info(message, fields, 2);
       const isSame = latest !== undefined && latest.record.resourceVersion === observed?.resourceVersion;
       return { record: latest?.record, outcome: isSame ? "unchanged" : "changed" };
     } catch (error) {
@@ -131,5 +131,5 @@ export class TargetWriter {
 
 /** Key of a target among the own writes: whichever Bundle it is of. */
 export function writeKeyOf({ kind, namespace, name }: TargetPlace): string {
-  return `${kind}/${namespace}/${name}`;
+  return `${kind}/${targetStoreKey(namespace, name)}`;
 }

@@ -1,5 +1,5 @@
 import type { Bundle, BundleSource, BundleStatus, BundleTarget, TargetKind } from "../lib/api/bundle.ts";
-import { BUNDLE_LABEL, FIELD_MANAGER, HASH_ANNOTATION } from "../lib/api/bundle.ts";
+import { BUNDLE_LABEL, FIELD_MANAGER, HASH_ANNOTATION, LAYOUT_ANNOTATION } from "../lib/api/bundle.ts";
 import type { Certificate } from "../lib/certs/certificate.ts";
 import { readPem } from "../lib/certs/pem.ts";
 import type { ConfigMap, KubeObject, ManagedFieldsEntry, ObjectMeta, Secret } from "../lib/kube/objects.ts";
@@ -308,4 +308,16 @@ export function targetRecord(parts: Partial<TargetRecord> = {}): TargetRecord {
     deleting: false,
     ...parts,
   };
+}
+
+/** A target as the Go project leaves it: without the annotation that says how it is laid out. */
+export function withoutLayout(target: ConfigMap): ConfigMap {
+  const { [LAYOUT_ANNOTATION]: _, ...annotations } = target.metadata.annotations ?? {};
+  const managedFields: ManagedFieldsEntry[] = JSON.parse(
+    JSON.stringify(
+      target.metadata.managedFields ?? [],
+      (key, value) => key === `f:${LAYOUT_ANNOTATION}` ? undefined : value,
+    ),
+  );
+  return { ...target, metadata: { ...target.metadata, annotations, managedFields } };
 }

@@ -23,6 +23,7 @@ import {
   ROOT_2,
   type TestCertificate,
   TRUST_NAMESPACE,
+  withoutLayout,
 } from "./builders.ts";
 import { collectionOf, ControllerWorld, type OperatorParts } from "./controller_world.ts";
 import { status } from "./fake_api_server.ts";
@@ -540,18 +541,10 @@ function foreignData(world: ControllerWorld, bundles: readonly string[]): Record
 function stripLayouts(world: ControllerWorld): void {
   const inSync = bundlesInSync(world);
   for (const kind of KINDS) {
-    for (const { metadata, ...rest } of world.targets(kind)) {
-      if (!inSync.includes(metadata.name)) continue;
-      const { [LAYOUT_ANNOTATION]: layout, ...annotations } = metadata.annotations ?? {};
-      if (layout === undefined) continue;
-      const managedFields = JSON.parse(
-        JSON.stringify(
-          metadata.managedFields ?? [],
-          (key, value) => key === `f:${LAYOUT_ANNOTATION}` ? undefined : value,
-        ),
-      );
-      const stripped = { ...rest, metadata: { ...metadata, annotations, managedFields } };
-      world.server.put(collectionOf(kind, metadata.namespace ?? ""), stripped);
+    for (const target of world.targets(kind)) {
+      const { name, namespace = "", annotations = {} } = target.metadata;
+      if (!inSync.includes(name) || annotations[LAYOUT_ANNOTATION] === undefined) continue;
+      world.server.put(collectionOf(kind, namespace), withoutLayout(target));
     }
   }
 }
